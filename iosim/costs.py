@@ -1,0 +1,273 @@
+"""Costs: nanoseconds per unit of kernel work, with provenance.
+
+A simulated handler reports work (descriptors scanned, bytes copied, threads woken); a Costs table prices it. The same
+simulation on another host is the same work under another table, so a calibrated host changes only a file.
+
+A figure is one number, or *tiers*: [[objects, ns], …], the cost when so many sockets are alive. Between two tiers it is
+interpolated in log(objects); outside it is constant. Tiers stand where a constant is wrong: sockets fall out of the
+cache.
+"""
+
+import hashlib
+import json
+import math
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import tomli_w
+from pydantic import Field, field_validator, model_validator
+
+from iosim.checked import Checked
+
+Ns = Annotated[float, Field(ge=0, le=1e10)]
+Tiers = Annotated[tuple[tuple[Annotated[float, Field(ge=1)], Ns], ...], Field(min_length=1)]
+Figure = Ns | Tiers
+
+Owner = Literal["user", "system", "softirq", "switch"]
+
+
+class Cause(NamedTuple):
+    """To whom the CPU time of a cost is charged, and why."""
+
+    owner: Owner
+    cause: str
+
+
+def _cost(default: Any, owner: Owner, cause: str, unit: str, source: str) -> Any:
+    """A field of the table: what one unit of work is, who pays, and where the default comes from."""
+    return Field(default, description=unit, json_schema_extra={"owner": owner, "cause": cause, "source": source})
+
+
+def _delay(default: Any, unit: str, source: str) -> Any:
+    """A field that is a delay: it costs latency and no CPU time of the server."""
+    return Field(default, description=unit, json_schema_extra={"source": source})
+
+
+_GUEST = "facts sheet: measured in C on a 2-vCPU KVM guest (AMD EPYC, Linux 6.18), ±20 %"
+
+
+class Costs(Checked):
+    """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
+
+    Raises ValueError in one line that names the figure, what came and what is allowed.
+    """
+
+    name: str = "default"
+    host: str = Field("", description="where the figures were measured")
+    date: str = Field("", description="when")
+    sources: dict[str, str] = Field(default_factory=dict, description="figure → source, where it is not the default's")
+
+    # user mode
+    call_ns: Figure = _cost(
+        0,
+        "user",
+        "runtime",
+        "the runtime's share of one system call (interpreter, driver)",
+        "0: a server written in C",
+    )
+    event_ns: Figure = _cost(0, "user", "runtime", "the runtime's share of one returned event", "0: a server in C")
+    descriptor_ns: Figure = _cost(
+        0,
+        "user",
+        "runtime",
+        "the runtime's share of one descriptor handed to select or poll",
+        "0: a server in C",
+    )
+    request_ns: Figure = _cost(0, "user", "runtime", "framing and answering one request", "0: a server written in C")
+    # every call
+    entry_ns: Figure = _cost(225, "system", "entry", "enter and leave the kernel", _GUEST)
+    fcntl_ns: Figure = _cost(20, "system", "control", "fcntl(2), above entry", "estimate: two loads and a lock")
+    # sockets
+    socket_ns: Figure = _cost(
+        1200, "system", "connection", "socket, bind, listen, connect: each, above entry", "estimate"
+    )
+    accept_ns: Figure = _cost(
+        5000, "system", "connection", "take a connection from the accept queue, make its file", _GUEST
+    )
+    close_ns: Figure = _cost(
+        6000,
+        "system",
+        "connection",
+        "close a connection: FIN, timers, memory; a tenth for other files",
+        _GUEST,
+    )
+    read_ns: Figure = _cost(1100, "system", "network stack", "recv that finds data: lock, queue, acknowledge", _GUEST)
+    read_empty_ns: Figure = _cost(200, "system", "network stack", "recv that finds nothing", _GUEST + " (428 - 225)")
+    read_byte_ns: Figure = _cost(
+        0.1, "system", "copy", "copy one byte to user space", "about 10 GB/s of copy_to_user on one core"
+    )
+    write_ns: Figure = _cost(1300, "system", "network stack", "send of one message, down to the link", _GUEST)
+    write_full_ns: Figure = _cost(250, "system", "network stack", "send that finds the buffer full", "as read_empty_ns")
+    write_byte_ns: Figure = _cost(0.1, "system", "copy", "copy one byte from user space", "as read_byte_ns")
+    input_ns: Figure = _cost(
+        1800,
+        "softirq",
+        "protocol input",
+        "TCP input of one message, on whoever's CPU it runs",
+        _GUEST + " (3435 less 225, 1300)",
+    )
+    # readiness
+    select_scan_ns: Figure = _cost(
+        ((100, 65.0), (4000, 65.0), (8000, 540.0)),
+        "system",
+        "readiness scan",
+        "select polls one descriptor",
+        _GUEST,
+    )
+    select_word_ns: Figure = _cost(
+        2.0,
+        "system",
+        "readiness scan",
+        "select tests one 64-bit word of its bitmaps",
+        _GUEST + ": 1 of 1019, 889 ns",
+    )
+    select_base_ns: Figure = _cost(150, "system", "readiness call", "select, above entry and scans", "estimate")
+    poll_scan_ns: Figure = _cost(
+        ((100, 55.0), (4000, 82.0), (8000, 421.0)),
+        "system",
+        "readiness scan",
+        "poll polls one descriptor",
+        _GUEST,
+    )
+    poll_copy_ns: Figure = _cost(1.0, "system", "copy", "copy one pollfd in and its revents out", "8 and 2 bytes each")
+    poll_base_ns: Figure = _cost(150, "system", "readiness call", "poll, above entry and scans", "estimate")
+    register_ns: Figure = _cost(
+        105,
+        "system",
+        "registration",
+        "select, poll: add and later remove one wait-queue entry",
+        _GUEST + " (171 - 65)",
+    )
+    epoll_wait_ns: Figure = _cost(150, "system", "readiness call", "epoll_wait, above entry", _GUEST)
+    epoll_event_ns: Figure = _cost(
+        120, "system", "readiness scan", "epoll_wait polls and returns one ready item", _GUEST
+    )
+    epoll_recheck_ns: Figure = _cost(
+        60,
+        "system",
+        "readiness scan",
+        "epoll_wait polls a listed item that is not ready any more",
+        "as poll_scan_ns",
+    )
+    epoll_add_ns: Figure = _cost(1400, "system", "registration", "EPOLL_CTL_ADD, above entry", _GUEST)
+    epoll_mod_ns: Figure = _cost(700, "system", "registration", "EPOLL_CTL_MOD, above entry", _GUEST)
+    epoll_del_ns: Figure = _cost(950, "system", "registration", "EPOLL_CTL_DEL, above entry", _GUEST)
+    # waiting and waking
+    wake_ns: Figure = _cost(500, "system", "wake-up", "the waker's share: make one thread runnable", _GUEST)
+    sleep_ns: Figure = _cost(300, "system", "wake-up", "the sleeper's share: queue itself, come back", "estimate")
+    switch_ns: Figure = _cost(
+        1200, "switch", "context switch", "switch to another thread", _GUEST + ": wake + switch 2600"
+    )
+    process_switch_ns: Figure = _cost(
+        400, "switch", "context switch", "more for a thread of another process (address space)", "estimate"
+    )
+    idle_exit_ns: Figure = _delay(
+        25_000,
+        "from a wake-up until an idle CPU runs the thread",
+        _GUEST + ": 29.6 µs in this guest, 2-5 µs on bare metal",
+    )
+    clone_ns: Figure = _cost(15_000, "system", "threads", "clone a thread", _GUEST + ": create + join 23,400")
+    thread_exit_ns: Figure = _cost(6_000, "system", "threads", "end a thread", _GUEST)
+    fork_ns: Figure = _cost(120_000, "system", "threads", "fork a process", _GUEST + ": fork + exit + wait 171,000")
+    # the client's side, which is part of latency and not of the server's CPU time
+    client_send_ns: Figure = _delay(3_500, "from the planned time until the request is in the server's socket", _GUEST)
+    client_receive_ns: Figure = _delay(4_500, "from the reply's arrival until the client has read it", _GUEST)
+    # memory, bytes
+    socket_bytes: int = Field(3689, ge=0, description="kernel memory of one idle connection's endpoint")
+    epoll_item_bytes: int = Field(205, ge=0, description="one epoll registration")
+    thread_bytes: int = Field(43_008, ge=0, description="kernel stack, page tables, slab and own stack of one thread")
+    process_bytes: int = Field(3_000_000, ge=0, description="unshared memory of one forked worker")
+
+    @field_validator("*")
+    @classmethod
+    def _ascending(cls, value: Any) -> Any:
+        if isinstance(value, tuple) and [n for n, _ in value] != sorted({n for n, _ in value}):
+            raise ValueError("tiers with ascending numbers of objects")
+        return value
+
+    @model_validator(mode="after")
+    def _known_sources(self) -> "Costs":
+        unknown = [name for name in self.sources if name not in FIGURES and name not in Costs.model_fields]
+        if unknown:
+            raise ValueError(f"sources only of figures of the table, came {', '.join(unknown)}")
+        return self
+
+    def source_of(self, figure: str) -> str:
+        """Where the figure comes from."""
+        return self.sources.get(figure) or str(_extra(figure)["source"])
+
+    def at(self, figure: str, objects: float = 1) -> float:
+        """The figure in ns while ``objects`` sockets are alive."""
+        value: Figure = getattr(self, figure)
+        return _interpolate(value, objects) if isinstance(value, tuple) else value
+
+    def scaled_to_zero(self) -> "Costs":
+        """A machine whose every operation is free: what is left is the application's own work (a textbook queue)."""
+        return Costs(name="free", **dict.fromkeys(FIGURES, 0))
+
+    def in_c(self) -> "Costs":
+        """The same host under a server written in C: the runtime's shares are zero."""
+        return Costs(**{**self._values(), **dict.fromkeys(RUNTIME_FIGURES, 0), "name": f"{self.name}-c"})
+
+    @property
+    def digest(self) -> str:
+        """Ten hex digits that stand for every figure of the table."""
+        figures = json.dumps({name: getattr(self, name) for name in FIGURES + MEMORY}, sort_keys=True)
+        return hashlib.sha256(figures.encode()).hexdigest()[:10]
+
+    def to_toml(self) -> str:
+        """The table as a file that ``load_costs`` reads."""
+        return tomli_w.dumps({k: v for k, v in self._values().items() if v != {}})
+
+    def _values(self) -> dict[str, Any]:
+        return self.model_dump()
+
+
+def _extra(figure: str) -> dict[str, Any]:
+    extra = Costs.model_fields[figure].json_schema_extra
+    assert isinstance(extra, dict)
+    return extra
+
+
+def _interpolate(tiers: tuple[tuple[float, float], ...], objects: float) -> float:
+    below = tiers[0]
+    for above in tiers:
+        if objects <= above[0]:
+            if above[0] <= below[0]:
+                return above[1]
+            share = math.log(objects / below[0]) / math.log(above[0] / below[0])
+            return below[1] + share * (above[1] - below[1])
+        below = above
+    return below[1]
+
+
+FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_ns"))
+"""Every price of the table, in order."""
+MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
+RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "request_ns")
+"""What a runtime adds in user space; zero for C."""
+CAUSES: dict[str, Cause] = {
+    name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)
+}
+"""Who pays for each figure that costs CPU time (delays have no entry)."""
+
+
+def load_costs(costs: "Costs | str | Path | None" = None) -> Costs:
+    """The table of that file; the default one for None or "default".
+
+    Raises LookupError (no such file) and ValueError (broken file) in one line.
+    """
+    if isinstance(costs, Costs):
+        return costs
+    if costs is None or costs == "default":
+        return Costs()
+    path = Path(costs)
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise LookupError(f"costs file {path}: {error.strerror}; `iosim calibrate --output FILE` writes one") from None
+    try:
+        return Costs(**tomllib.loads(text))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"costs file {path}: {error}") from None

@@ -1,0 +1,256 @@
+"""The vocabulary: one typed function per system call. It is all that a program knows of its kernel.
+
+``await`` means *trap into the kernel*. Whether the thread sleeps there, or gets EAGAIN, or is answered at
+once, is the kernel's business: the simulated one (``iosim.sim``) or this host's (``iosim.real``). Every call
+raises ``OSError`` with the errno that its manual page names.
+
+Discussion: a call is a slotted object that yields itself, so that one generic ``__await__`` gives each call its
+own result type. A program is therefore an ordinary coroutine, and a kernel drives it with ``send`` and ``throw``.
+"""
+
+import fcntl as _fcntl
+import select as _select
+import socket as _socket
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from typing import Any, Generic, NoReturn, TypeVar
+
+T = TypeVar("T")
+Program = Callable[..., Coroutine[Any, Any, None]]
+Address = tuple[str, int]
+
+SOCK_NONBLOCK = _socket.SOCK_NONBLOCK
+SHUT_WR = _socket.SHUT_WR
+F_GETFL = _fcntl.F_GETFL
+F_SETFL = _fcntl.F_SETFL
+O_NONBLOCK = SOCK_NONBLOCK  # the same bit on Linux
+POLLIN = _select.POLLIN
+POLLOUT = _select.POLLOUT
+POLLERR = _select.POLLERR
+POLLHUP = _select.POLLHUP
+POLLNVAL = _select.POLLNVAL
+EPOLLIN = _select.EPOLLIN
+EPOLLOUT = _select.EPOLLOUT
+EPOLLERR = _select.EPOLLERR
+EPOLLHUP = _select.EPOLLHUP
+EPOLLRDHUP = _select.EPOLLRDHUP
+EPOLLET = _select.EPOLLET
+EPOLLONESHOT = _select.EPOLLONESHOT
+EPOLLEXCLUSIVE = _select.EPOLLEXCLUSIVE
+EPOLL_CTL_ADD = 1
+EPOLL_CTL_DEL = 2
+EPOLL_CTL_MOD = 3
+FD_SETSIZE = 1024
+
+
+class Syscall(Generic[T]):
+    """One trap: the call's name and its arguments, on their way to a kernel."""
+
+    __slots__ = ("args", "name")
+
+    def __init__(self, name: str, *args: Any) -> None:
+        self.name = name
+        self.args = args
+
+    def __await__(self) -> Generator["Syscall[T]", T, T]:
+        return (yield self)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(map(repr, self.args))})"
+
+
+# --- sockets and files -----------------------------------------------------------------------------------------
+
+
+def socket(flags: int = 0) -> Syscall[int]:
+    """socket(2): a new IPv4 stream socket; ``flags`` may be SOCK_NONBLOCK. Errors: EMFILE."""
+    return Syscall("socket", flags)
+
+
+def bind(fd: int, address: Address) -> Syscall[None]:
+    """bind(2): give the socket a local address; port 0 lets the kernel choose. Errors: EADDRINUSE, EINVAL."""
+    return Syscall("bind", fd, address)
+
+
+def listen(fd: int, backlog: int = 4096) -> Syscall[None]:
+    """listen(2): become a listener. The accept queue holds ``backlog`` + 1 connections, at most somaxconn + 1."""
+    return Syscall("listen", fd, backlog)
+
+
+def getsockname(fd: int) -> Syscall[Address]:
+    """getsockname(2): the socket's own (host, port)."""
+    return Syscall("getsockname", fd)
+
+
+def connect(fd: int, address: Address) -> Syscall[None]:
+    """connect(2). Errors: ECONNREFUSED, EISCONN, EINPROGRESS and EALREADY under O_NONBLOCK."""
+    return Syscall("connect", fd, address)
+
+
+def accept4(fd: int, flags: int = 0) -> Syscall[int]:
+    """accept4(2): the oldest established connection of a listener; sleeps while there is none. Errors: EAGAIN,
+    EMFILE, EINVAL. ``flags`` may be SOCK_NONBLOCK. The peer's address is not returned."""
+    return Syscall("accept4", fd, flags)
+
+
+def read(fd: int, count: int = 65536) -> Syscall[bytes]:
+    """read(2): 1 … ``count`` bytes, or b"" at end of file; sleeps while there is nothing. Errors: EAGAIN,
+    ECONNRESET, EBADF, EINVAL (an epoll descriptor), ENOTCONN (a socket without a peer)."""
+    return Syscall("read", fd, count)
+
+
+def write(fd: int, data: bytes) -> Syscall[int]:
+    """write(2): how many bytes were taken. A blocking write sleeps until all of them are; under O_NONBLOCK it
+    takes what fits the send buffer. Errors: EAGAIN, EPIPE, ECONNRESET, EBADF, ENOTCONN."""
+    return Syscall("write", fd, data)
+
+
+def close(fd: int) -> Syscall[None]:
+    """close(2): free the descriptor; the last one of a file ends the file. Errors: EBADF."""
+    return Syscall("close", fd)
+
+
+def shutdown(fd: int, how: int = SHUT_WR) -> Syscall[None]:
+    """shutdown(2) with SHUT_WR: the peer reads end of file, our own reading goes on. Errors: ENOTCONN, EBADF."""
+    return Syscall("shutdown", fd, how)
+
+
+def fcntl(fd: int, command: int, argument: int = 0) -> Syscall[int]:
+    """fcntl(2) with F_GETFL (the flags; O_NONBLOCK is the one that counts here) or F_SETFL. Errors: EBADF, EINVAL."""
+    return Syscall("fcntl", fd, command, argument)
+
+
+# --- readiness -------------------------------------------------------------------------------------------------
+
+
+class FdSet:
+    """fd_set, select(2): a bitmap of FD_SETSIZE = 1024 descriptors, and not one more.
+
+    glibc ends a process that sets a bit beyond it; here, as in Python's ``select``, that is a ValueError.
+    """
+
+    __slots__ = ("bits",)
+
+    def __init__(self) -> None:
+        self.bits = 0
+
+    def add(self, fd: int) -> None:
+        """FD_SET."""
+        if not 0 <= fd < FD_SETSIZE:
+            raise ValueError(f"select(2) knows descriptors 0 to {FD_SETSIZE - 1}, came {fd}: use poll or epoll")
+        self.bits |= 1 << fd
+
+    def discard(self, fd: int) -> None:
+        """FD_CLR."""
+        self.bits &= ~(1 << fd)
+
+    def __contains__(self, fd: int) -> bool:
+        return bool(self.bits >> fd & 1)
+
+    def __iter__(self) -> Iterator[int]:
+        return bits_set(self.bits)
+
+    def __len__(self) -> int:
+        return self.bits.bit_count()
+
+
+def bits_set(bits: int) -> Iterator[int]:
+    """The positions of the set bits, ascending: what a program finds with FD_ISSET."""
+    while bits:
+        lowest = bits & -bits
+        yield lowest.bit_length() - 1
+        bits ^= lowest
+
+
+class PollFds(dict[int, int]):
+    """struct pollfd[], poll(2): descriptor → wanted events, in array order (order of insertion).
+
+    A program keeps one array and mends it; a kernel may therefore keep what it derives from it in ``kernel_state``,
+    and ``changed`` lists the descriptors that were added, altered or removed since that kernel last looked.
+    """
+
+    __slots__ = ("changed", "kernel_state")
+
+    def __init__(self, fds: Mapping[int, int] | None = None) -> None:
+        super().__init__()
+        self.changed: list[int] = []
+        self.kernel_state: Any = None
+        for fd, events in (fds or {}).items():
+            self[fd] = events
+
+    def __setitem__(self, fd: int, events: int) -> None:
+        self.changed.append(fd)
+        super().__setitem__(fd, events)
+
+    def __delitem__(self, fd: int) -> None:
+        self.changed.append(fd)
+        super().__delitem__(fd)
+
+
+def select(readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> Syscall[tuple[list[int], list[int]]]:
+    """select(2): the ready descriptors of either set, ascending; two empty lists at the time-out (-1: none).
+    The sets of the caller are left as they are (a C program copies them before the call). Errors: EBADF."""
+    return Syscall("select", readers, writers, timeout_ms)
+
+
+def poll(fds: PollFds, timeout_ms: int = -1) -> Syscall[list[tuple[int, int]]]:
+    """poll(2): (fd, returned events) of every ready entry in array order; [] at the time-out. POLLERR, POLLHUP and
+    POLLNVAL come unasked."""
+    return Syscall("poll", fds, timeout_ms)
+
+
+def epoll_create() -> Syscall[int]:
+    """epoll_create1(2): a descriptor with an empty interest list. Errors: EMFILE."""
+    return Syscall("epoll_create")
+
+
+def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> Syscall[None]:
+    """epoll_ctl(2): EPOLL_CTL_ADD, MOD or DEL. ``events`` may carry EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE (ADD only).
+    Errors: EEXIST, ENOENT, EBADF, EINVAL."""
+    return Syscall("epoll_ctl", epoll, operation, fd, events)
+
+
+def epoll_wait(epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> Syscall[list[tuple[int, int]]]:
+    """epoll_wait(2): up to ``maxevents`` (fd, events) from the ready list; [] at the time-out. Errors: EBADF,
+    EINVAL."""
+    return Syscall("epoll_wait", epoll, maxevents, timeout_ms)
+
+
+# --- threads, processes, time ----------------------------------------------------------------------------------
+
+
+def clone(program: Program, *args: Any) -> Syscall[int]:
+    """clone(2) as pthread_create(3) uses it: run ``program(*args)`` in a thread of this process; its thread id."""
+    return Syscall("clone", program, *args)
+
+
+def fork(program: Program, *args: Any) -> Syscall[int]:
+    """fork(2) whose child runs ``program(*args)`` and exits: the child's process id. Descriptors are shared files."""
+    return Syscall("fork", program, *args)
+
+
+def wait() -> Syscall[int]:
+    """wait(2): sleep until a child has ended; its process id. Errors: ECHILD."""
+    return Syscall("wait")
+
+
+def exit(status: int = 0) -> Syscall[NoReturn]:
+    """exit_group(2): end every thread of this process. A thread ends alone by returning."""
+    return Syscall("exit", status)
+
+
+def nanosleep(duration_ns: int) -> Syscall[None]:
+    """nanosleep(2)."""
+    return Syscall("nanosleep", duration_ns)
+
+
+def compute(work_ns: int) -> Syscall[None]:
+    """Not a system call: the program's own work, ``work_ns`` of CPU time in user mode."""
+    return Syscall("compute", work_ns)
+
+
+VOCABULARY: tuple[str, ...] = (
+    "socket", "bind", "listen", "getsockname", "connect", "accept4", "read", "write", "close", "shutdown", "fcntl",
+    "select", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
+    "clone", "fork", "wait", "exit", "nanosleep", "compute",
+)  # fmt: skip
+"""Every call, in census order; a kernel has one method of the same name and signature for each."""
