@@ -125,8 +125,9 @@ def _no_file(given: str) -> str:
 def _no_name(given: str) -> str:
     if Path(f"{given}.py").is_file():
         return f"no model is named {given!r}, but there is a file of that name here: say ./{given}.py"
-    near = get_close_matches(given, names(), n=3, cutoff=0.5) or names()
-    return f"no model is named {given!r}; near: {', '.join(near)} (`iosim list` shows all, ./FILE.py runs your own)"
+    near = get_close_matches(given, names(), n=3, cutoff=0.5)
+    known = f"near: {', '.join(near)} (`iosim list` shows all" if near else f"known: {', '.join(names())} (`iosim list`"
+    return f"no model is named {given!r}; {known}, ./FILE.py runs your own)"
 
 
 def _load(path: Path) -> ModuleType:

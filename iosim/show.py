@@ -1,0 +1,209 @@
+"""How results look: one run as one screen, several as one table; in a terminal, as plain text, in a notebook."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from io import StringIO
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from iosim.costs import FIGURES, Costs, Figure
+from iosim.programs import Model
+from iosim.results import Run
+from iosim.units import NOTHING, bytes_text, duration_text, rate_text, share_text
+
+WIDTH = 80
+BAR = 20
+OWNERS = ("user", "system", "softirq", "switch", "idle")
+PERCENTILES = {"p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9"}
+
+
+def text_of(run: Run) -> str:
+    """The run as one screen of plain text, 80 columns wide: what ``print(run)`` shows."""
+    return _plain(screen(run))
+
+
+def html_of(run: Run) -> str:
+    """The run for a notebook: the same screen as a small table."""
+    rows = "".join(
+        f"<tr><th style='text-align:left;vertical-align:top'>{escape(label)}</th>"
+        f"<td style='text-align:left;white-space:pre-wrap'>{escape(_joined(lines))}</td></tr>"
+        for label, lines in _rows(run)
+    )
+    return f"<table><caption style='text-align:left'>{escape(heading(run))}</caption>{rows}</table>"
+
+
+def screen(run: Run) -> RenderableType:
+    """The run as a rich renderable."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for label, lines in _rows(run):
+        grid.add_row(label, Text(_joined(lines), style="yellow" if label == "warning" else ""))
+    return Group(Text(heading(run), style="bold cyan"), Text(_load(run), style="dim"), grid)
+
+
+def heading(run: Run) -> str:
+    """``epoll_loop · simulated · seed 1 · costs default``."""
+    world = "simulated" if run.world == "sim" else "measured on real sockets"
+    params = [f"{name}={value}" for name, value in run.params.items()]
+    cpus = run.machine.get("cpus")
+    costs = [f"costs {run.costs}"] if run.costs else []
+    machine = [f"{cpus} CPU{'s' if cpus != 1 else ''}"] if cpus else []
+    return " · ".join([run.model, *params, world, *machine, f"seed {run.seed}", *costs])
+
+
+def comparison(runs: Sequence[Run]) -> Table:
+    """Several runs side by side, one a row."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("model", style="bold cyan", no_wrap=True)
+    for title in ("done", "mean", "p50", "p99", "CPU busy", "CPU/request", "calls/req", "memory"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(
+            run.model,
+            rate_text(run.throughput_per_s),
+            *(duration_text(run.latency_ns.get(key)) for key in ("mean", "p50", "p99")),
+            share_text(_busy(run)),
+            duration_text(run.cpu_ns_per_request),
+            _calls_per_request(run),
+            bytes_text(run.memory_bytes.get("total")),
+        )
+    return table
+
+
+def catalogue(models: Iterable[Model]) -> Table:
+    """The models, one a row."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("model", style="bold cyan", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("thesis, parameters")
+    for model in models:
+        params = "".join(f"\n--set {name}={default}" for name, (_, default) in model.params.items())
+        table.add_row(model.name, model.kind, Text.assemble(model.thesis, (params, "green")))
+    return table
+
+
+def price_list(costs: Costs) -> Table:
+    """Every figure of a price list beside the default one."""
+    table = Table(box=None, padding=(0, 1), header_style="bold", title=f"costs {costs.name}", title_justify="left")
+    table.add_column("figure", style="bold cyan", no_wrap=True)
+    table.add_column("ns", justify="right")
+    table.add_column("default", justify="right", style="dim")
+    table.add_column("of")
+    default = Costs()
+    for name in FIGURES:
+        unit = Costs.model_fields[name].description or ""
+        table.add_row(name, _figure(getattr(costs, name)), _figure(getattr(default, name)), unit)
+    return table
+
+
+def _figure(figure: Figure) -> str:
+    """One number, or one line per tier: ``65 at 100``."""
+    if isinstance(figure, tuple):
+        return "\n".join(f"{ns:,.4g} at {objects:,.0f}" for objects, ns in figure)
+    return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
+
+
+def remarks(runs: Iterable[Run]) -> list[str]:
+    """Every warning of the runs, once, with the models that it is of."""
+    of: dict[str, list[str]] = {}
+    for run in runs:
+        for warning in run.warnings:
+            of.setdefault(warning, []).append(run.model)
+    return [f"{', '.join(names)}: {warning}" for warning, names in of.items()]
+
+
+def _rows(run: Run) -> list[tuple[str, list[str]]]:
+    """Label and lines of every row of the screen."""
+    requests = run.requests
+    outcome = " + ".join(f"{requests[key]:,} {key.replace('_', ' ')}" for key in _OUTCOMES if key in requests)
+    percentiles = [f"{shown} {duration_text(run.latency_ns.get(key))}" for key, shown in PERCENTILES.items()]
+    latency = [f"mean {duration_text(run.latency_ns['mean'])}", *percentiles]
+    rows = [
+        ("requests", [f"{requests['issued']:,} issued = {outcome}"]),
+        ("throughput", [rate_text(run.throughput_per_s)]),
+        ("latency", ["  ".join([*latency, f"max {duration_text(run.latency_ns.get('max'))}"])]),
+    ]
+    if run.latency_parts_ns:
+        rows.append(("", _bars(run.latency_parts_ns)))
+    cpu = [f"{owner} {share_text(run.cpu[owner])}" for owner in OWNERS if run.cpu.get(owner) is not None]
+    if run.cpu_ns_per_request is not None:
+        cpu.append(f"= {duration_text(run.cpu_ns_per_request)} a request")
+    rows.append(("CPU", ["  ".join(cpu) or NOTHING]))
+    calls = sorted(run.syscalls.items(), key=lambda call: -call[1])
+    rows.append(("calls", ["  ".join(f"{name} {count:,}" for name, count in calls if count) or NOTHING]))
+    rows += _machine_rows(run)
+    rows += [("warning", [warning]) for warning in run.warnings]
+    return rows
+
+
+_OUTCOMES = ("completed", "in_flight", "dropped", "failed")
+
+
+def _machine_rows(run: Run) -> list[tuple[str, list[str]]]:
+    switches = [f"{count:,} {kind}" for kind, count in run.context_switches.items() if count is not None]
+    if run.wakeups is not None:
+        switches.append(f"{run.wakeups:,} wake-ups")
+    memory = run.memory_bytes
+    rows = [("switches", [", ".join(switches) or NOTHING])]
+    if memory.get("total") is not None:
+        rows.append(("memory", [f"{bytes_text(memory.get('per_connection'))} a connection, in all "
+                                f"{bytes_text(memory['total'])}"]))  # fmt: skip
+    took = f"{run.wall_s:.2f} s"
+    if run.events is not None:
+        took += f" for {run.events:,} events"
+    if run.digest:
+        took += f", digest {run.digest[:12]}"
+    return [*rows, ("took", [took])]
+
+
+def _bars(parts_ns: Mapping[str, float]) -> list[str]:
+    """One line a part: a bar, the time, the share, the name; parts of nothing are left out."""
+    whole = sum(parts_ns.values()) or 1
+    return [
+        f"{_bar(ns / whole):<{BAR}} {duration_text(ns):>9} {share_text(ns / whole):>7}  {name.replace('_', ' ')}"
+        for name, ns in parts_ns.items()
+        if ns
+    ]
+
+
+def _bar(share: float) -> str:
+    eighths = round(share * BAR * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def _load(run: Run) -> str:
+    load = run.load
+    active = "all active" if load["active"] == 1 else f"{100 * load['active']:g} % active"
+    if load.get("rate_per_s") is not None:
+        loop = f"open loop, {rate_text(load['rate_per_s'])} {load['arrivals']}"
+    else:
+        loop = f"closed loop, thinking {duration_text(load['think_ns'])} ({load['think']})"
+    work = f"{duration_text(load['work_ns'])} of work" if load["work_ns"] else "no work"
+    sizes = f"{load['request_bytes']} B → {load['response_bytes']} B"
+    span = f"{duration_text(load['duration_ns'])} after {duration_text(load['warmup_ns'])}"
+    return f"{load['clients']:,} clients, {active} · {loop} · {sizes}, {work} · {span}"
+
+
+def _busy(run: Run) -> float | None:
+    idle = run.cpu.get("idle")
+    return None if idle is None else 1 - idle
+
+
+def _calls_per_request(run: Run) -> str:
+    calls = run.window_syscalls or run.syscalls
+    kernel = sum(count for name, count in calls.items() if name != "compute")
+    done = run.requests["completed"]
+    return f"{kernel / done:.2f}" if done else NOTHING
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n".join(lines)
+
+
+def _plain(renderable: RenderableType) -> str:
+    text = StringIO()
+    Console(file=text, width=WIDTH, color_system=None, force_terminal=False, legacy_windows=False).print(renderable)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
