@@ -1,0 +1,182 @@
+"""Conformance: each ``async def test_…`` here is a program, and it runs in both worlds.
+
+A program knows nothing but the vocabulary, so one text is the test of the simulated kernel and, on Linux, the proof
+that the test itself is right. It was written on Linux first. It may leave descriptors and sleeping threads behind: the
+arm sweeps up.
+"""
+
+import contextlib
+import errno
+import inspect
+import os
+import signal
+import socket as _socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+from iosim.real.driver import drive
+from iosim.real.kernel import RealKernel
+from iosim.syscalls import (
+    F_SETFL,
+    O_NONBLOCK,
+    POLLIN,
+    Address,
+    PollFds,
+    accept4,
+    bind,
+    close,
+    connect,
+    fcntl,
+    getsockname,
+    listen,
+    poll,
+    read,
+    socket,
+)
+
+PATIENCE_S = 20
+
+
+class World:
+    """Where a program runs, and the few steps that many programs begin with."""
+
+    def __init__(self, name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        self.name = name
+        self.run = run
+
+    async def listener(self, backlog: int = 128, flags: int = 0) -> tuple[int, Address]:
+        """A listening socket on a port of the kernel's choice, and its address."""
+        fd = await socket(flags)
+        await bind(fd, ("127.0.0.1", 0))
+        await listen(fd, backlog)
+        return fd, await getsockname(fd)
+
+    async def pair(self) -> tuple[int, int]:
+        """Both ends of a connection: the one that called, the one that was accepted. Both blocking."""
+        listener, address = await self.listener()
+        client = await self.client(address)
+        conn = await accept4(listener)
+        await close(listener)
+        return client, conn
+
+    async def client(self, address: Address) -> int:
+        """A blocking socket, connected."""
+        fd = await socket()
+        await connect(fd, address)
+        return fd
+
+    async def nonblocking(self, *fds: int) -> None:
+        for fd in fds:
+            await fcntl(fd, F_SETFL, O_NONBLOCK)
+
+    async def ready(self, fd: int, events: int = POLLIN, timeout_ms: int = 0) -> int:
+        """What poll(2) says of one descriptor; 0 at the time-out."""
+        answer = await poll(PollFds({fd: events}), timeout_ms)
+        return answer[0][1] if answer else 0
+
+    async def read_exactly(self, fd: int, count: int) -> bytes:
+        """``count`` bytes of a blocking socket."""
+        data = b""
+        while len(data) < count:
+            more = await read(fd, min(65536, count - len(data)))
+            assert more, f"end of file after {len(data)} of {count} bytes"
+            data += more
+        return data
+
+    @contextlib.contextmanager
+    def fails(self, number: int) -> Iterator[None]:
+        """The calls within must raise OSError with this errno."""
+        with pytest.raises(OSError, match=r"\[Errno") as caught:
+            yield
+        came = caught.value.errno or 0
+        assert came == number, f"came {errno.errorcode.get(came)}, expected {errno.errorcode[number]}"
+
+
+@pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "sim"])
+def world(request: pytest.FixtureRequest) -> World:
+    return World(request.param, {"real": run_on_linux, "sim": run_in_simulation}[request.param])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """A test that is a coroutine function is a program for its world."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    program = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
+    world: World = pyfuncitem.funcargs["world"]
+    world.run(program)
+    return True
+
+
+def run_in_simulation(program: Coroutine[Any, Any, None]) -> None:
+    try:
+        from iosim.sim.world import execute
+    except ModuleNotFoundError:
+        program.close()
+        pytest.skip("the simulated world is not built yet")
+    execute(program)
+
+
+def run_on_linux(program: Coroutine[Any, Any, None]) -> None:
+    """Drive it, with a watchdog; then end what it left: threads, children, descriptors."""
+    kernel = RealKernel()
+    before, threads = set(open_descriptors()), set(threading.enumerate())
+    watchdog = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE_S)
+    try:
+        drive(kernel, program)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, watchdog)
+        left = [fd for fd in open_descriptors() if fd not in before]
+        started = [thread for thread in threading.enumerate() if thread not in threads]
+        for thread in started:
+            thread.join(0.05)  # most are at their end
+        raised = list(kernel.failures)
+        sweep(kernel, left, started)
+    if raised:
+        raise raised[0]
+
+
+def give_up(*_: object) -> None:
+    raise TimeoutError(f"the program did not end in {PATIENCE_S} s: a call sleeps that should not")
+
+
+def open_descriptors() -> list[int]:
+    """The descriptors of this process, but not the one that lists them."""
+    with os.scandir("/proc/self/fd") as entries:
+        fds = [int(entry.name) for entry in entries]
+    return [fd for fd in fds if is_open(fd)]
+
+
+def is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def sweep(kernel: RealKernel, fds: list[int], threads: list[threading.Thread]) -> None:
+    for fd in fds:
+        # wakes whoever sleeps on it; close alone would not
+        with contextlib.suppress(OSError), _socket.socket(fileno=os.dup(fd)) as borrowed:
+            borrowed.shutdown(_socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(5)
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            kernel.close(fd)
+    for child in children():
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert not any(thread.is_alive() for thread in threads), "a thread of the program sleeps on"
+
+
+def children() -> list[int]:
+    with open(f"/proc/self/task/{threading.get_native_id()}/children") as listing:
+        return [int(child) for child in listing.read().split()]
