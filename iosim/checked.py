@@ -1,8 +1,10 @@
 """Immutable records whose values are checked when they are made, and refused in one line."""
 
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 
 class Checked(BaseModel):
@@ -22,18 +24,23 @@ class Checked(BaseModel):
 
 
 def _one_line(model: type[BaseModel], error: ValidationError) -> str:
-    """``Load.rate_per_s: came -1, expected: greater than 0``; several faults are joined by "; "."""
-    faults = []
+    """``Load.rate_per_s: came -1, expected greater than 0``; several faulty fields are joined by "; "."""
+    faults: dict[str, ErrorDetails] = {}
     for fault in error.errors():
-        field = ".".join(str(part) for part in fault["loc"]) or "values"
-        expected = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            expected = f"one of {', '.join(model.model_fields)}"
-            faults.append(f"{model.__name__} has no field {field}; expected {expected}")
-        elif fault["type"] == "missing":
-            faults.append(f"{model.__name__}.{field} is missing")
-        elif not fault["loc"]:
-            faults.append(f"{model.__name__}: {expected}")
-        else:
-            faults.append(f"{model.__name__}.{field}: came {fault['input']!r}, expected {expected}")
-    return "; ".join(faults)
+        # a union tells one fault for each of its types: the one that went deepest was meant
+        field = str(fault["loc"][0]) if fault["loc"] else ""
+        if field not in faults or len(fault["loc"]) > len(faults[field]["loc"]):
+            faults[field] = fault
+    return "; ".join(_told(model, field, fault) for field, fault in faults.items())
+
+
+def _told(model: type[BaseModel], field: str, fault: ErrorDetails) -> str:
+    expected = fault["msg"].removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable to")[0]
+    if fault["type"] == "extra_forbidden":
+        near = get_close_matches(field, model.model_fields) or list(model.model_fields)
+        return f"{model.__name__} has no field {field}; near: {', '.join(near)}"
+    if fault["type"] == "missing":
+        return f"{model.__name__}.{field} is missing"
+    if not field:
+        return f"{model.__name__}: {expected}"
+    return f"{model.__name__}.{field}: came {fault['input']!r}, expected {expected}"

@@ -207,9 +207,9 @@ def _calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Measure what this host's system calls cost: a price list for the option --costs."""
+    target = output_file(output) if output else None
     from iosim.calibrate import calibrate
 
-    target = output_file(output) if output else None
     with bar() as progress:
         costs = calibrate(quick=quick, progress=progress)
     if target:

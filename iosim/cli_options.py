@@ -155,7 +155,7 @@ def _in_options(fault: str, given: Mapping[str, Any]) -> str:
     """``Load.work_ns: came 5, expected …`` → ``--work: came '5ns', expected …``."""
     match = re.fullmatch(r"(?:Load|Machine)\.(\w+): came .*, expected (.*)", fault)
     if match and match[1] in given:
-        field, expected = match[1], match[2].partition(", unable to")[0]
+        field, expected = match.groups()
         if field.endswith("_ns"):
             expected = re.sub(r"\d+", lambda number: duration_text(int(number[0])), expected)
         return f"{_flag_of(field)}: came {given[field]!r}, expected {expected}"
