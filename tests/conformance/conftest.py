@@ -13,7 +13,7 @@ import signal
 import socket as _socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -35,6 +35,7 @@ from iosim.syscalls import (
     poll,
     read,
     socket,
+    write,
 )
 
 PATIENCE_S = 20
@@ -86,6 +87,14 @@ class World:
             data += more
         return data
 
+    async def fill(self, fd: int) -> int:
+        """Write to a non-blocking socket until EAGAIN; how many bytes it took."""
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sent += await write(fd, bytes(1 << 20))
+        return sent
+
     @contextlib.contextmanager
     def fails(self, number: int) -> Iterator[None]:
         """The calls within must raise OSError with this errno."""
@@ -107,7 +116,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     names = inspect.signature(pyfuncitem.obj).parameters
     program = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
-    world: World = pyfuncitem.funcargs["world"]
+    world = cast(World, pyfuncitem.funcargs["world"])
     world.run(program)
     return True
 
