@@ -25,10 +25,12 @@ def parse_duration_ns(text: str) -> int:
 
 
 def duration_text(duration_ns: float | None) -> str:
-    """Three digits and a unit: ``31.2 µs``; a dash for None."""
+    """Three digits and a unit: ``31.2 µs``; ``1 s`` for a whole number that is an integer; a dash for None."""
     if duration_ns is None:
         return NOTHING
     unit = next((unit for unit in ("ns", "µs", "ms") if abs(duration_ns) < 999.5 * UNITS_NS[unit]), "s")
+    if isinstance(duration_ns, int) and duration_ns % UNITS_NS[unit] == 0:
+        return f"{duration_ns // UNITS_NS[unit]:,} {unit}"
     return f"{_three_digits(duration_ns / UNITS_NS[unit])} {unit}"
 
 
@@ -37,6 +39,8 @@ def bytes_text(size_bytes: float | None) -> str:
     if size_bytes is None:
         return NOTHING
     power = next((power for power in range(3) if size_bytes < 999.5 * 1000**power), 3)
+    if not power:
+        return f"{size_bytes:.0f} B"
     return f"{_three_digits(size_bytes / 1000**power)} {('B', 'kB', 'MB', 'GB')[power]}"
 
 
@@ -51,6 +55,6 @@ def share_text(share: float | None) -> str:
 
 
 def _three_digits(value: float) -> str:
-    if value == int(value) or abs(value) >= 99.95:
+    if value == 0 or abs(value) >= 99.95:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
