@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _told(_usage(error), 2)
     except (KeyError, IndexError, UnicodeError, NotImplementedError):
         raise  # our own bug, whatever it derives from: a traceback is what its report needs
-    except (ValueError, LookupError) as error:
+    except (ValueError, LookupError, FileExistsError) as error:
         return _told(str(error), 2)
     except BrokenPipeError:  # `iosim list | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

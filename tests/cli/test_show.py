@@ -99,7 +99,7 @@ def test_a_comparison_fits_eighty_columns() -> None:
     lines = show.plain(show.comparison([Run(**VALUES), busiest])).splitlines()
     assert lines[0].split() == ["model", "done/s", "mean", "p50", "p99", "busy", "CPU", "calls", "memory"]
     assert " ".join(lines[1].split()) == "epoll_loop 50,001 41.2 µs 33.0 µs 150 µs 50.0 % 9.88 µs 2.60 3.89 MB"
-    assert lines[2].startswith("nonblocking  1,234,567")
+    assert lines[2].startswith("nonblocking 1,234,567")
 
 
 def test_equal_warnings_are_told_once() -> None:
