@@ -105,8 +105,15 @@ class World:
 
 
 @pytest.fixture(params=[pytest.param("real", marks=pytest.mark.real), "sim"])
-def world(request: pytest.FixtureRequest) -> World:
-    return World(request.param, {"real": run_on_linux, "sim": run_in_simulation}[request.param])
+def world(request: pytest.FixtureRequest, worlds: dict[str, World]) -> World:
+    """One of the two: every test that asks for it runs in both."""
+    return worlds[request.param]
+
+
+@pytest.fixture(scope="session")
+def worlds() -> dict[str, World]:
+    """Both, for a test that compares them."""
+    return {"real": World("real", run_on_linux), "sim": World("sim", run_in_simulation)}
 
 
 @pytest.hookimpl(tryfirst=True)
