@@ -1,0 +1,73 @@
+"""Every model serves real sockets: the requests add up, and the syscall census is what its text says."""
+
+import pytest
+
+from iosim.load import Load
+from iosim.programs import find, names
+from iosim.real.measure import measure
+
+pytestmark = pytest.mark.real
+
+REQUESTS = 120
+ONE_AT_A_TIME = "blocking"
+
+
+def closed_loop(clients: int) -> Load:
+    return Load(clients=clients, think_ns=0, requests=REQUESTS)
+
+
+@pytest.mark.parametrize("name", names())
+def test_serves_one_client_and_several_with_equal_census(name: str) -> None:
+    for clients in (1,) if name == ONE_AT_A_TIME else (1, 5):
+        first, second = (measure(name, closed_loop(clients), seed=seed) for seed in (1, 2))
+        for run in (first, second):
+            assert run.world == "real"
+            assert run.requests == {
+                "issued": REQUESTS,
+                "completed": REQUESTS,
+                "in_flight": 0,
+                "dropped": 0,
+                "failed": 0,
+            }
+            assert run.syscalls["close"] == clients
+            assert run.syscalls["read"] >= REQUESTS + clients
+            assert run.syscalls["accept4"] >= clients
+        deterministic = set(first.syscalls) - set(find(name).timing_dependent)
+        assert {call: first.syscalls[call] for call in deterministic} == {
+            call: second.syscalls[call] for call in deterministic
+        }
+
+
+def test_census_counts_calls_entered_finished_or_not() -> None:
+    """One accept4 returned, one sleeps when the run ends; one read per request and one that finds the end of file."""
+    run = measure("blocking", closed_loop(1))
+    assert run.syscalls == {"accept4": 2, "read": REQUESTS + 1, "write": REQUESTS, "close": 1}
+    assert run.window_syscalls == {"read": REQUESTS, "write": REQUESTS}
+
+
+def test_census_of_every_thread_and_worker() -> None:
+    threads = measure("threads", closed_loop(7))
+    assert threads.syscalls == {
+        "accept4": 8,
+        "clone": 7,
+        "read": REQUESTS + 7,
+        "write": REQUESTS,
+        "close": 7,
+    }
+    prefork = measure("prefork", closed_loop(3), params={"workers": "4"})
+    assert prefork.params == {"workers": 4}
+    assert prefork.syscalls == {
+        "fork": 4,
+        "wait": 1,
+        "accept4": 3 + 4,
+        "read": REQUESTS + 3,
+        "write": REQUESTS,
+        "close": 3,
+    }
+
+
+def test_a_connection_that_blocking_never_accepts_is_left_waiting_and_said() -> None:
+    run = measure("blocking", closed_loop(2))
+    assert run.requests["completed"] + run.requests["in_flight"] == run.requests["issued"]
+    assert run.requests["in_flight"] == 1
+    assert any("answers no more" in warning for warning in run.warnings)
