@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from iosim.study_table import QUANTITIES, Quantity, causes_in, medians, ratios
 
@@ -274,7 +274,7 @@ def _log_axis(panels: Sequence[Axes]) -> None:
     for axes in panels:
         axes.yaxis.set_major_locator(LogLocator(subs=subs, numticks=12))
         axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _ratio_axis(panels: Sequence[Axes], widest: float) -> None:

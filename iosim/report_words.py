@@ -86,12 +86,11 @@ class Words:
         rows = table[chosen & (table.activity == self.findings.low)].set_index("model")
         if "poll_loop" not in rows.index:
             return ""
-        row = rows.loc["poll_loop", causes_in(table)].fillna(0)
-        columns = [f"cause_{name}_ns" for name in ("readiness_scan", "registration", "readiness_call")]
-        watching = float(row.reindex(columns).sum())
+        spent = rows.loc[["poll_loop"], causes_in(table)].fillna(0)
+        watching = spent.filter(regex="readiness|registration").to_numpy().sum() / spent.to_numpy().sum()
         return (
             f"Every nanosecond of the simulated server has a cause. With {connections:,} connections poll_loop spends "
-            f"{_percent(watching / row.sum())} of its CPU time on finding out who is ready."
+            f"{_percent(float(watching))} of its CPU time on finding out who is ready."
         )
 
     def agreement(self) -> str:
