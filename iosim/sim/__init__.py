@@ -1,0 +1,1 @@
+"""The simulated world: a kernel, CPUs, sockets, a network and clients that are actors on SimPy's clock."""

@@ -1,0 +1,297 @@
+"""The clients of the load: they connect, ask, and note when they were answered.
+
+*Models*: open loop and closed loop; a connection per client, opened before the load begins; requests sent when they are
+due even if earlier ones of that connection are unanswered; the receive window of the server.
+*Does not model*: the clients' CPUs. A client is always ready to send and to read, each at a fixed delay (``client_send_ns``,
+``client_receive_ns`` of Costs).
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
+
+from simpy.events import Event
+
+from iosim.load import SECOND_NS, Load
+from iosim.sim.kernel import SimKernel
+from iosim.sim.ledger import Departure
+from iosim.sim.network import Link
+from iosim.sim.request import Request
+from iosim.sim.sockets import Listener, Stream
+from iosim.sim.work import INPUT, WAKE
+
+GROUP = 64
+"""Connections that are opened at once; the next ones follow when the server has accepted these."""
+PATIENCE_NS = 50_000_000
+"""How long to wait for a server that accepts no more before going on without it."""
+SETTLE_NS = 1_000_000
+LONGEST_NS = 3600 * SECOND_NS
+"""A fixed number of requests has this much time."""
+SYN_RETRY_NS = 1_000_000_000
+SYN_RETRIES = 6
+
+
+class Watch(Protocol):
+    """Whoever reads the books when the load says so."""
+
+    def window_opens(self) -> None: ...
+
+    def window_closes(self) -> None: ...
+
+    def all_closed(self) -> None: ...
+
+
+class Clients:
+    """All clients of one load, in one actor: a connection is a row, never a process of its own."""
+
+    def __init__(self, kernel: SimKernel, listener: Listener, load: Load, seed: int, watch: "Watch") -> None:
+        self.kernel = kernel
+        self.clock = kernel.clock
+        self.scheduler = kernel.scheduler
+        self.ledger = kernel.ledger
+        self.listener = listener
+        self.load = load
+        self.seed = seed
+        self.link = Link(kernel.machine)
+        self.watch = watch
+        self.streams: list[Stream | None] = []
+        self.began = 0
+        self.asked = 0
+        self.open_streams = 0
+        self._nic = kernel.machine.network == "nic"
+        self._irq_cpu = kernel.scheduler.cpus[kernel.machine.irq_cpu % kernel.machine.cpus]
+        self._send_ns = kernel.rates.ns_of("client_send_ns")
+        self._receive_ns = kernel.rates.ns_of("client_receive_ns")
+        self._group = 0
+        self._connecting = False
+        self._outbox: dict[int, deque[tuple[bytes, Request]]] = {}
+        self._limit = load.requests if load.requests is not None else 1 << 62
+        self._stopped = False
+        # open loop: the batch under way; closed loop: who asks when
+        self._batches: Iterator[tuple[list[int], list[int], list[bytes]]]
+        self._batch: Iterator[tuple[int, int, bytes]]
+        self._due: list[tuple[int, int, int]] = []
+        self._numbers: dict[int, int] = {}
+        self._armed_for = -1
+        kernel.clients = self
+        kernel.on_all_accepted = self._accepted_all
+
+    # --- connecting
+
+    def start(self) -> None:
+        """Open the first connections."""
+        self._connecting = True
+        self.clock.call_at(self.clock._now, self._connect_group, 0)
+
+    def _accepted_all(self) -> None:
+        if self._connecting:
+            self.clock.call_at(self.clock._now, self._connect_group, self._group)
+
+    def _connect_group(self, event: Event) -> None:
+        if event._value != self._group:
+            return
+        self._group += 1
+        if len(self.streams) == self.load.clients:
+            self._connecting = False
+            self.clock.call_at(self.clock._now + SETTLE_NS, self._begin)
+            return
+        self.scheduler.hold()
+        for client in range(len(self.streams), min(len(self.streams) + GROUP, self.load.clients)):
+            self.streams.append(None)
+            self._send_syn(client, 0)
+        self.clock.call_at(self.clock._now + PATIENCE_NS, self._connect_group, self._group)
+        self.scheduler.release()
+
+    def _send_syn(self, client: int, retries: int) -> None:
+        """The handshake; a SYN that meets a full accept queue is dropped and sent again after 1, 2, 4 … s."""
+        listener = self.listener
+        if listener.has_room():
+            stream = self.kernel.new_stream(listener.address)
+            stream.client = client
+            stream.peer = self
+            self.streams[client] = stream
+            self.open_streams += 1
+            listener.establish(stream)
+            return
+        self.kernel.syns_dropped += 1
+        if retries < SYN_RETRIES:
+            self.clock.call_at(
+                self.clock._now + (SYN_RETRY_NS << retries), lambda _event: self._send_syn(client, retries + 1)
+            )
+
+    # --- asking
+
+    def _begin(self, _event: Event) -> None:
+        """All connections stand: the load's time begins."""
+        load = self.load
+        now = self.began = self.clock._now
+        window_from = now if load.requests else now + load.warmup_ns
+        window_to = now + (LONGEST_NS if load.requests else load.end_ns)
+        self.ledger.window_from, self.ledger.window_to = window_from, window_to
+        self.clock.call_at(window_from, lambda _event: self.watch.window_opens())
+        self.clock.call_at(window_to, lambda _event: self._stop())
+        if load.open_loop:
+            self._batches = load.arrivals_of(self.seed)
+            self._batch = zip(*next(self._batches), strict=True)
+            self._arm_next_arrival()
+        else:
+            for client in load.askers(self.seed):
+                self._think(client, now)
+
+    def _arm_next_arrival(self) -> None:
+        """Open loop: the event that delivers the next request."""
+        following = next(self._batch, None)
+        if following is None:
+            self._batch = zip(*next(self._batches), strict=True)
+            following = next(self._batch)
+        planned = self.began + following[0]
+        arrival = self.link.to_server(planned + self._send_ns, len(following[2]))
+        self.clock.call_at(arrival, self._arrival, (planned, following[1], following[2]))
+
+    def _arrival(self, event: Event) -> None:
+        planned, client, data = event._value
+        if self._stopped:
+            return
+        self.asked += 1
+        if self.asked < self._limit:
+            self._arm_next_arrival()
+        self._ask(planned, client, data)
+
+    def _think(self, client: int, since: int) -> None:
+        """Closed loop: when this client asks next."""
+        number = self._numbers.get(client, 0)
+        heapq.heappush(self._due, (since + self.load.think_time_ns(self.seed, client, number), client, number))
+        self._numbers[client] = number + 1
+        self._arm_first_due()
+
+    def _arm_first_due(self) -> None:
+        if self._due and (self._armed_for < 0 or self._due[0][0] < self._armed_for):
+            self._armed_for = self._due[0][0]
+            arrival = self.link.to_server(self._armed_for + self._send_ns, self.load.request_bytes)
+            self.clock.call_at(max(arrival, self.clock._now), self._due_arrival, self._armed_for)
+
+    def _due_arrival(self, event: Event) -> None:
+        if event._value != self._armed_for:
+            return  # an earlier request came in between and armed anew
+        self._armed_for = -1
+        if self._stopped or self.asked >= self._limit:
+            return
+        planned, client, number = heapq.heappop(self._due)
+        self.asked += 1
+        self._arm_first_due()
+        self._ask(planned, client, self.load.request_of(self.seed, client, number))
+
+    def _ask(self, planned: int, client: int, data: bytes) -> None:
+        """A request reaches the server's machine."""
+        ledger = self.ledger
+        stream = self.streams[client]
+        if ledger.window_from <= planned < ledger.window_to:
+            ledger.issued += 1
+            if stream is None:
+                ledger.dropped += 1
+        if stream is None:
+            return
+        request = Request(planned, len(data), self.load.response_bytes)
+        if self._nic:
+            bill = self._irq_cpu.account.price((INPUT, 1, WAKE, 1))
+            request.softirq = self.clock._now
+            self._irq_cpu.interrupt(bill, self._after_softirq, (stream, data, request))
+            return
+        self.scheduler.hold()
+        self._deliver(stream, data, request)
+        self.scheduler.release()
+
+    def _after_softirq(self, event: Event) -> None:
+        stream, data, request = event._value
+        request.softirq = self.clock._now - request.softirq
+        self.scheduler.hold()
+        self._deliver(stream, data, request)
+        self.scheduler.release()
+
+    def _deliver(self, stream: Stream, data: bytes, request: Request) -> None:
+        """Into the socket as far as its receive buffer has room; the rest waits at the client."""
+        if stream.closed:
+            self._fail(request)
+            return
+        if stream.requests is None:
+            stream.requests = []
+        stream.requests.append(request)
+        if stream.client not in self._outbox and len(data) <= stream.room():
+            request.arrived = self.clock._now
+            stream.receive(data)
+            return
+        self._outbox.setdefault(stream.client, deque()).append((data, request))
+        self.server_has_read(stream)
+
+    def server_has_read(self, stream: Stream) -> None:
+        """There is room again: send on what waits at the client."""
+        outbox = self._outbox.get(stream.client)
+        while outbox and (room := stream.room()) > 0:
+            data, request = outbox.popleft()
+            if len(data) > room:
+                outbox.appendleft((data[room:], request))
+                data = data[:room]
+            request.arrived = self.clock._now
+            stream.receive(data)
+        if outbox is not None and not outbox:
+            del self._outbox[stream.client]
+
+    # --- being answered
+
+    def reply(self, departure: Departure) -> None:
+        """Bytes leave the server for a client. What follows from it lies in the future and needs no event, but for a
+        closed loop's next request and for bytes that fill the send buffer until they are acknowledged."""
+        stream, count, finished = departure
+        now = self.clock._now
+        arrival = self.link.to_client(now, count)
+        acknowledged = arrival + self.link.latency_ns
+        if acknowledged > now:
+            self.clock.call_at(acknowledged, self._acknowledged, departure)
+        else:
+            stream.acknowledge(count)
+        done = arrival + self._receive_ns
+        for request in finished:
+            self.ledger.complete(request, now, done)
+            if not self.load.open_loop:
+                self._think(stream.client, done)
+        if self.ledger.answered >= self._limit and not self._stopped:
+            self.clock.call_at(self.ledger.last_done, lambda _event: self._stop())
+
+    def _acknowledged(self, event: Event) -> None:
+        stream, count, _ = event._value
+        self.scheduler.hold()
+        stream.acknowledge(count)
+        self.scheduler.release()
+
+    def server_has_shut(self, stream: Stream) -> None:
+        """The server has closed the connection: what it has not answered has failed."""
+        self.open_streams -= 1
+        for request in stream.requests or ():
+            self._fail(request)
+        stream.requests = None
+        if self._stopped and not self.open_streams:
+            self.clock.call_at(self.clock._now + SETTLE_NS, lambda _event: self.watch.all_closed())
+
+    def _fail(self, request: Request) -> None:
+        if self.ledger.counts(request.planned):
+            self.ledger.failed += 1
+
+    # --- ending
+
+    def _stop(self) -> None:
+        """Ask no more. With a fixed number of requests the clients then close their connections."""
+        if self._stopped:
+            return
+        self._stopped = True
+        if self.load.requests is None:
+            self.watch.window_closes()
+            self.watch.all_closed()
+            return
+        self.ledger.window_to = self.clock._now + 1
+        self.watch.window_closes()
+        self.scheduler.hold()
+        for stream in self.streams:
+            if stream is not None:
+                stream.receive_eof()
+        self.scheduler.release()

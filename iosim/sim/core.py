@@ -1,0 +1,135 @@
+"""The core of the simulated kernel: how a call is entered, how it sleeps, how it times out.
+
+A handler never waits: it returns a value, raises OSError, or returns ``Blocked``. ``enter`` is the one place that turns
+"blocked" into a sleeping thread or, under O_NONBLOCK, into EAGAIN. A handler reports ``work``, never time.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from simpy.events import Event
+
+from iosim.costs import Costs
+from iosim.machine import Machine
+from iosim.sim.clock import Clock
+from iosim.sim.cpu import Cpu
+from iosim.sim.files import File, Table, fail
+from iosim.sim.polling import ReadableFiles
+from iosim.sim.scheduler import Scheduler
+from iosim.sim.thread import Code, Process, Thread
+from iosim.sim.work import SLEEP, Account, Priced, Rates, Work
+from iosim.syscalls import O_NONBLOCK, VOCABULARY, Syscall
+
+MILLISECOND_NS = 1_000_000
+Tracer = Callable[[int, Thread, Syscall[Any]], None]
+
+
+class Blocked(NamedTuple):
+    """A handler's answer: nothing to return yet; sleep until one of these events of the file (None: until a timer)."""
+
+    file: File | None
+    events: int = 0
+    exclusive: bool = False
+
+
+class KernelCore:
+    """What every handler stands on: processes, CPUs, the clock, and the call under way."""
+
+    def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
+        self.clock = clock
+        self.machine = machine
+        self.rates = Rates(costs)
+        self.scheduler = Scheduler(clock, machine.slice_ns, self.rates.ns_of("idle_exit_ns"))
+        for _ in range(machine.cpus):
+            self.scheduler.add(Cpu(clock, self.scheduler, self.rates, self))
+        self.handlers: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in VOCABULARY}
+        self.census: dict[str, int] = dict.fromkeys(VOCABULARY, 0)
+        self.tracer: Tracer | None = None
+        self.readable = ReadableFiles()
+        self.processes: dict[int, Process] = {}
+        self.next_id = 1
+        self.voluntary_switches = 0
+        self.involuntary_switches = 0
+        self.peak_threads = 0
+        # the call under way
+        self.thread: Thread
+        self.work: Work = ()
+
+    def depart(self, thread: Thread) -> None:
+        """The call's work is done: what it sends leaves now."""
+        raise AssertionError("only the whole kernel sends")
+
+    def thread_ended(self, thread: Thread) -> None:
+        """The thread has returned or exited."""
+        raise AssertionError("only the whole kernel ends threads")
+
+    def enter(self, thread: Thread, call: Syscall[Any], account: Account) -> Priced:
+        """Run the call's handler, settle what the thread does next, and return the bill."""
+        self.thread = thread
+        self.work = ()
+        try:
+            result = self.handlers[call.name](*call.args)
+        except OSError as error:
+            thread.error = error
+            result = None
+        if type(result) is Blocked:
+            if result.file is None or not result.file.flags & O_NONBLOCK:
+                thread.call = call
+                thread.wait_on(result)
+                work = (*self.work, SLEEP, 1)
+                return account.price(work) if thread.resumed else account.price_call(work)
+            thread.error = fail(errno.EAGAIN)
+            result = None
+        thread.result = result
+        bill = account.price(self.work) if thread.resumed else account.price_call(self.work)
+        if self.tracer is not None:
+            self.tracer(self.clock._now + bill.ns, thread, call)
+        if thread.call is not None:
+            thread.finish_call()
+        return bill
+
+    # --- threads
+
+    def start_process(self, code: Code, table: Table | None = None, parent: Process | None = None) -> Process:
+        """A process whose first thread runs this code."""
+        process = Process(self._new_id(), table or self.new_table(), parent)
+        self.processes[process.pid] = process
+        self.start_thread(process, code)
+        return process
+
+    def new_table(self) -> Table:
+        """Descriptors 0, 1 and 2, as every process has them."""
+        standard_streams: list[File | None] = [File(self.readable) for _ in range(3)]
+        return Table(self.readable, self.machine.nofile, standard_streams)
+
+    def start_thread(self, process: Process, code: Code) -> Thread:
+        """One thread more in this process, runnable at once."""
+        tid = self._new_id() if process.threads else process.pid
+        thread = Thread(tid, process, code, self.scheduler)
+        process.threads[thread] = None
+        self.peak_threads = max(self.peak_threads, sum(len(p.threads) for p in self.processes.values()))
+        self.scheduler.make_runnable(thread)
+        return thread
+
+    def _new_id(self) -> int:
+        self.next_id += 1
+        return self.next_id
+
+    # --- time
+
+    def wake_after(self, thread: Thread, duration_ns: int) -> None:
+        """End the sleep of the call under way at that time, if it still lasts."""
+        self.clock.call_at(self.clock._now + duration_ns, self._time_out, (thread, thread.sleeps))
+
+    def wake_after_ms(self, thread: Thread, timeout_ms: int) -> None:
+        """The same for a time-out argument; negative means none."""
+        if timeout_ms > 0:
+            self.wake_after(thread, timeout_ms * MILLISECOND_NS)
+
+    def _time_out(self, event: Event) -> None:
+        thread, sleeps = event._value
+        if thread.sleeps == sleeps and thread.call is not None:
+            thread.timed_out = True
+            thread.leave_queue()
+            thread.wake()

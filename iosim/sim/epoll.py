@@ -1,0 +1,145 @@
+"""epoll(7) as fs/eventpoll.c does it. It knows no clock.
+
+*Models*: an interest list, a registration that stands in its file's wait queue for life, a ready list, level-triggered items
+that return to its tail and are polled again, edge-triggered ones that do not, ONESHOT, EXCLUSIVE, one waiter woken per event.
+*Does not model*: wake-up sources, busy polling, chains of more than one epoll in another.
+"""
+
+import errno
+from collections import deque
+from typing import NamedTuple
+
+from iosim.sim.files import File, Watcher, fail
+from iosim.syscalls import EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
+
+ALWAYS = EPOLLERR | EPOLLHUP
+PRIVATE = EPOLLET | EPOLLEXCLUSIVE | EPOLLONESHOT
+EXCLUSIVE_OK = EPOLLIN | EPOLLOUT | ALWAYS | EPOLLET | EPOLLEXCLUSIVE
+
+
+class Item:
+    """One registration (struct epitem)."""
+
+    __slots__ = ("epoll", "events", "exclusive", "fd", "file", "listed")
+
+    def __init__(self, epoll: "Epoll", fd: int, file: File, events: int) -> None:
+        self.epoll = epoll
+        self.fd = fd
+        self.file = file
+        self.events = events
+        self.exclusive = bool(events & EPOLLEXCLUSIVE)
+        self.listed = False
+
+    def notify(self, events: int) -> bool:
+        """ep_poll_callback: list the item if anybody asked for these events, and wake one waiter."""
+        wanted = self.events & ~PRIVATE
+        if not wanted or not events & (wanted | ALWAYS):
+            return False
+        epoll = self.epoll
+        if not self.listed:
+            self.listed = True
+            epoll.ready.append(self)
+        sleeping = bool(epoll.waiters)
+        if sleeping or epoll.watcher.sleepers:
+            epoll.notify(EPOLLIN)
+        return self.exclusive and sleeping
+
+    def moved_to(self, file: File) -> None:
+        self.file = file
+
+    def poll(self) -> int:
+        """ep_item_poll: which of the wanted events hold; nothing while a ONESHOT item is masked."""
+        wanted = self.events & ~PRIVATE
+        return self.file.mask() & (wanted | ALWAYS) if wanted else 0
+
+
+class Harvest(NamedTuple):
+    """What one walk over the ready list brought."""
+
+    events: list[tuple[int, int]]
+    rechecked: int
+    """Items that were listed and polled, but not ready any more."""
+
+
+class Epoll(File):
+    """One epoll descriptor (struct eventpoll)."""
+
+    __slots__ = ("items", "ready")
+
+    def __init__(self, watcher: Watcher) -> None:
+        super().__init__(watcher)
+        self.items: dict[int, Item] = {}
+        self.ready: deque[Item] = deque()
+
+    def mask(self) -> int:
+        return EPOLLIN if any(item.poll() for item in self.ready) else 0
+
+    def add(self, fd: int, file: File, events: int) -> None:
+        """EPOLL_CTL_ADD: into the interest list and the file's wait queue; polled once. Raises EEXIST, EINVAL."""
+        if events & EPOLLEXCLUSIVE and (events & ~EXCLUSIVE_OK or isinstance(file, Epoll)):
+            raise fail(errno.EINVAL)
+        if fd in self.items:
+            raise fail(errno.EEXIST)
+        item = self.items[fd] = Item(self, fd, file, events)
+        file.add_waiter(item)
+        self._list_if_ready(item)
+
+    def modify(self, fd: int, events: int) -> None:
+        """EPOLL_CTL_MOD: other events, polled once; a masked ONESHOT item lives again. Raises ENOENT, EINVAL."""
+        item = self._item(fd)
+        if events & EPOLLEXCLUSIVE or item.events & EPOLLEXCLUSIVE:
+            raise fail(errno.EINVAL)
+        item.events = events
+        self._list_if_ready(item)
+
+    def delete(self, fd: int) -> None:
+        """EPOLL_CTL_DEL. Raises ENOENT."""
+        self.forget(self._item(fd))
+
+    def forget(self, item: Item) -> None:
+        """Drop a registration."""
+        del self.items[item.fd]
+        item.file.remove_waiter(item)
+        if item.listed:
+            self.ready.remove(item)
+
+    def harvest(self, maxevents: int) -> Harvest:
+        """ep_send_events: walk the ready list from its head, poll each item, return at most ``maxevents``."""
+        ready = self.ready
+        found: list[tuple[int, int]] = []
+        rechecked = 0
+        for _ in range(len(ready)):
+            if len(found) == maxevents:
+                break
+            item = ready.popleft()
+            if not (events := item.poll()):
+                item.listed = False
+                rechecked += 1
+                continue
+            found.append((item.fd, events))
+            if item.events & EPOLLONESHOT:
+                item.events &= PRIVATE
+                item.listed = False
+            elif item.events & EPOLLET:
+                item.listed = False
+            else:
+                ready.append(item)
+        return Harvest(found, rechecked)
+
+    def release(self) -> None:
+        """The last descriptor of this epoll is closed: its registrations leave their files."""
+        for item in self.items.values():
+            item.file.remove_waiter(item)
+        self.items.clear()
+        self.ready.clear()
+
+    def _item(self, fd: int) -> Item:
+        if fd not in self.items:
+            raise fail(errno.ENOENT)
+        return self.items[fd]
+
+    def _list_if_ready(self, item: Item) -> None:
+        if item.poll() and not item.listed:
+            item.listed = True
+            self.ready.append(item)
+            self.notify(EPOLLIN)

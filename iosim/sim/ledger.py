@@ -1,0 +1,153 @@
+"""The ledger of requests: every request's latency, split into causes that sum to it exactly.
+
+A request's way: the link (network), protocol input on an interrupt CPU (softirq), then in the server the time until its last
+byte is read: waking the thread that reads it (wakeup), the readiness call that told of it (readiness), and whatever else the
+thread or its CPU did first (queue); then its read, compute and write, and the link again.
+"""
+
+import hashlib
+from array import array
+from typing import TYPE_CHECKING, NamedTuple
+
+from iosim.sim.request import Request
+from iosim.stats import Latencies
+
+if TYPE_CHECKING:
+    from iosim.sim.sockets import Stream
+    from iosim.sim.thread import Thread
+
+PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute", "write")
+FLUSH_AT = 16_384
+
+
+class Departure(NamedTuple):
+    """Bytes that leave for a client when the write that sends them is done."""
+
+    stream: "Stream"
+    bytes_left: int
+    finished: list[Request]
+
+
+class Ledger:
+    """What was asked, what was answered, how long it took and why. Counts requests planned inside the window."""
+
+    def __init__(self) -> None:
+        self.window_from = 0
+        self.window_to: float = float("inf")
+        self.issued = 0
+        self.completed = 0
+        self.dropped = 0
+        self.failed = 0
+        self.replies = 0
+        """Replies that arrived inside the window, whenever they were asked for."""
+        self.answered = 0
+        """Replies ever."""
+        self.last_done = 0
+        self.parts = [0] * len(PARTS)
+        self.latencies = Latencies()
+        self._recent: list[int] = []
+        self._hash = hashlib.sha256()
+
+    def counts(self, planned: int) -> bool:
+        """Was it planned inside the window?"""
+        return self.window_from <= planned < self.window_to
+
+    # --- the server's side, told by read and write
+
+    @staticmethod
+    def end_readiness_call(thread: "Thread") -> None:
+        """The first call after a readiness call begins where that one returned."""
+        if thread.ready_to < thread.ready_from:
+            thread.ready_to = thread.scheduler.clock._now
+
+    def was_read(self, stream: "Stream", count: int, thread: "Thread", now: int) -> None:
+        """``count`` bytes of this stream are being read."""
+        if thread.ready_to < thread.ready_from:
+            thread.ready_to = now
+        assert stream.requests is not None
+        for request in stream.requests:
+            if not request.unread:
+                continue
+            if request.unread > count:
+                request.unread -= count
+                return
+            count -= request.unread
+            request.unread = 0
+            request.begun = now
+            arrived = request.arrived
+            wakeup = readiness = 0
+            if (thread.ran_at > arrived) and (since := max(thread.wake_from, arrived)) < thread.ran_at:
+                wakeup = thread.ran_at - since
+            if (thread.ready_to > arrived) and (since := max(thread.ready_from, arrived)) < thread.ready_to:
+                readiness = thread.ready_to - since
+            request.wakeup = wakeup
+            request.readiness = readiness
+            request.queue = now - arrived - wakeup - readiness
+            request.compute_before = thread.compute_ns
+            request.wait_before = thread.wait_ns
+            if not count:
+                return
+
+    def is_written(self, stream: "Stream", count: int, thread: "Thread", now: int) -> None:
+        """``count`` bytes of reply are being written; they leave when the call's work is done."""
+        if stream.requests is None:
+            raise RuntimeError("the program wrote to a client that has asked nothing")
+        stream.in_flight += count
+        finished = []
+        left = count
+        for request in stream.requests:
+            if request.write_from < 0:
+                request.write_from = now
+                request.compute_before = thread.compute_ns - request.compute_before
+                request.wait_before = thread.wait_ns - request.wait_before
+            if request.unwritten > left:
+                request.unwritten -= left
+                left = 0
+                break
+            left -= request.unwritten
+            request.unwritten = 0
+            finished.append(request)
+            if not left:
+                break
+        del stream.requests[: len(finished)]
+        if left:
+            raise RuntimeError(f"the program wrote {left} bytes more than its client asked for")
+        thread.departing = Departure(stream, count, finished)
+
+    # --- the client's side
+
+    def complete(self, request: Request, departed: int, done: int) -> None:
+        """The client has its whole reply at ``done``, which may lie ahead of the clock."""
+        self.answered += 1
+        if done > self.last_done:
+            self.last_done = done
+        if self.window_from <= done < self.window_to:
+            self.replies += 1
+        planned = request.planned
+        if not self.window_from <= planned < self.window_to or done >= self.window_to:
+            return
+        self.completed += 1
+        compute, waited = request.compute_before, request.wait_before
+        parts = self.parts
+        parts[0] += request.arrived - planned - request.softirq + done - departed
+        parts[1] += request.softirq
+        parts[2] += request.wakeup
+        parts[3] += request.queue + waited
+        parts[4] += request.readiness
+        parts[5] += request.write_from - request.begun - compute - waited
+        parts[6] += compute
+        parts[7] += departed - request.write_from
+        self._recent.append(done - planned)
+        if len(self._recent) >= FLUSH_AT:
+            self._flush()
+
+    def close(self) -> bytes:
+        """Book what is left; a digest of every latency in order. The parts sum to the whole."""
+        self._flush()
+        assert sum(self.parts) == self.latencies.sum_ns, "latency is more or less than its parts"
+        return self._hash.digest()
+
+    def _flush(self) -> None:
+        self._hash.update(array("q", self._recent).tobytes())
+        self.latencies.record(self._recent)
+        self._recent.clear()

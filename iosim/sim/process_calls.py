@@ -1,0 +1,83 @@
+"""Threads, processes, time."""
+
+import errno
+from typing import Any
+
+from iosim.sim.core import Blocked
+from iosim.sim.cpu import ThreadExit
+from iosim.sim.files import fail
+from iosim.sim.polling import Sleeper
+from iosim.sim.socket_calls import SocketCalls
+from iosim.sim.thread import Thread
+from iosim.sim.work import CLONE, COMPUTE, FORK, WAKE
+from iosim.syscalls import EPOLLIN, Program
+
+
+class ProcessCalls(SocketCalls):
+    """clone(2), fork(2), wait(2), exit_group(2), nanosleep(2), and the program's own work."""
+
+    def clone(self, program: Program, *args: Any) -> int:
+        self.work = (CLONE, 1, WAKE, 1)
+        return self.start_thread(self.thread.process, program(*args)).tid
+
+    def fork(self, program: Program, *args: Any) -> int:
+        parent = self.thread.process
+        self.work = (FORK, 1, WAKE, 1)
+        parent.children += 1
+        return self.start_process(program(*args), parent.table.copy(), parent).pid
+
+    def wait(self) -> int | Blocked:
+        process = self.thread.process
+        if process.ended_children:
+            process.children -= 1
+            return process.ended_children.pop(0)
+        if not process.children:
+            raise fail(errno.ECHILD)
+        return Blocked(process.exits, EPOLLIN)
+
+    def exit(self, status: int = 0) -> None:  # noqa: ARG002  (nobody asks for it)
+        process = self.thread.process
+        for thread in tuple(process.threads):
+            if thread is not self.thread:
+                self._cancel(thread)
+        self.thread.error = ThreadExit()
+
+    def nanosleep(self, duration_ns: int) -> Blocked | None:
+        thread = self.thread
+        if thread.timed_out or duration_ns == 0:
+            return None
+        if not thread.resumed:
+            self.wake_after(thread, duration_ns)
+        return Blocked(None)
+
+    def compute(self, work_ns: int) -> None:
+        self.work = (COMPUTE, work_ns)
+        self.thread.compute_ns += work_ns
+
+    def thread_ended(self, thread: Thread) -> None:
+        """The thread has returned or exited. With its first thread, or its last, a process ends."""
+        process = thread.process
+        del process.threads[thread]
+        if thread.tid != process.pid and process.threads:
+            return
+        for other in tuple(process.threads):
+            self._cancel(other)
+        if process.threads:
+            return
+        for fd, file in enumerate(process.table.files):
+            if file is not None and process.table.remove(fd).references == 0:
+                self.release(file)
+        del self.processes[process.pid]
+        if process.parent is not None:
+            process.parent.ended_children.append(process.pid)
+            process.parent.exits.notify(EPOLLIN)
+
+    def _cancel(self, thread: Thread) -> None:
+        """Whatever the thread does or waits for: its next step is its end."""
+        if isinstance(thread.state, Sleeper):
+            self.readable.sleepers.remove(thread.state)
+        thread.finish_call()
+        thread.error = ThreadExit()
+        if thread.asleep:
+            thread.wake()
+            thread.notified = False

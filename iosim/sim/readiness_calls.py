@@ -1,0 +1,117 @@
+"""The readiness calls: select, poll, and the three of epoll."""
+
+import errno
+
+from iosim.sim.core import Blocked, KernelCore
+from iosim.sim.epoll import Epoll
+from iosim.sim.files import fail
+from iosim.sim.polling import Array, PollArray, SelectArray, Sleeper
+from iosim.sim.sockets import Listener, Socket, Stream
+from iosim.sim.work import (
+    DESCRIPTOR,
+    EPOLL_ADD,
+    EPOLL_DEL,
+    EPOLL_EVENT,
+    EPOLL_MOD,
+    EPOLL_RECHECK,
+    EPOLL_WAIT,
+    EVENT,
+    POLL,
+    POLL_COPY,
+    POLL_SCAN,
+    REGISTER,
+    SELECT,
+    SELECT_SCAN,
+    SELECT_WORD,
+    Work,
+)
+from iosim.syscalls import EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, FdSet, PollFds
+
+
+class ReadinessCalls(KernelCore):
+    """Which descriptors are ready?"""
+
+    def select(self, readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> tuple[list[int], list[int]] | Blocked:
+        array = SelectArray(readers, writers) if self.thread.state is None else self.thread.state.array
+        scanned = (SELECT_SCAN, array.count, SELECT_WORD, array.words)
+        once = (SELECT, 1, DESCRIPTOR, array.count)
+        found = self._sleepy_scan(array, timeout_ms, once, scanned)
+        if isinstance(found, Blocked):
+            return found
+        return [fd for fd, events in found if events & EPOLLIN], [fd for fd, events in found if events & EPOLLOUT]
+
+    def poll(self, fds: PollFds, timeout_ms: int = -1) -> list[tuple[int, int]] | Blocked:
+        array = PollArray.of(fds)
+        count = len(fds)
+        once = (POLL, 1, POLL_COPY, count, DESCRIPTOR, count)
+        return self._sleepy_scan(array, timeout_ms, once, (POLL_SCAN, count))
+
+    def _sleepy_scan(self, array: Array, timeout_ms: int, once: Work, scanned: Work) -> list[tuple[int, int]] | Blocked:
+        """do_select, do_poll: scan; if nothing is ready, register with every file, sleep, and scan again."""
+        thread = self.thread
+        table = thread.process.table
+        thread.ready_from, thread.ready_to = self.clock._now, -1
+        self.readable.start([process.table for process in self.processes.values()])
+        scan = array.scan(table, self.readable)
+        sleeper: Sleeper | None = thread.state
+        self.work = scanned if sleeper else (*once, *scanned)
+        if sleeper is None and timeout_ms:
+            self.work += (REGISTER, scan.before_first_ready)
+        if scan.readable or not timeout_ms or thread.timed_out:
+            if sleeper is not None:
+                self.readable.sleepers.remove(sleeper)
+            if scan.readable:
+                self.work += (EVENT, len(scan.readable))
+            return scan.readable
+        if sleeper is None:
+            thread.state = Sleeper(thread, table, array)
+            self.readable.sleepers.insert(0, thread.state)
+            self.wake_after_ms(thread, timeout_ms)
+        return Blocked(None)
+
+    def epoll_create(self) -> int:
+        self.work = (EPOLL_DEL, 1)
+        table = self.thread.process.table
+        fd = table.install(Epoll(self.readable))
+        table.epolls[fd] = None
+        return fd
+
+    def epoll_ctl(self, epoll: int, operation: int, fd: int, events: int = 0) -> None:
+        table = self.thread.process.table
+        interest, file = table.get(epoll), table.get(fd)
+        if not isinstance(interest, Epoll) or file is interest:
+            raise fail(errno.EINVAL)
+        if operation == EPOLL_CTL_ADD:
+            self.work = (EPOLL_ADD, 1)
+            if not isinstance(file, Stream | Listener | Socket | Epoll):
+                raise fail(errno.EPERM)
+            interest.add(fd, file, events)
+        elif operation == EPOLL_CTL_MOD:
+            self.work = (EPOLL_MOD, 1)
+            interest.modify(fd, events)
+        elif operation == EPOLL_CTL_DEL:
+            self.work = (EPOLL_DEL, 1)
+            interest.delete(fd)
+        else:
+            raise fail(errno.EINVAL)
+
+    def epoll_wait(self, epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> list[tuple[int, int]] | Blocked:
+        thread = self.thread
+        file = thread.process.table.get(epoll)
+        if not isinstance(file, Epoll) or maxevents <= 0:
+            raise fail(errno.EINVAL)
+        thread.ready_from, thread.ready_to = self.clock._now, -1
+        events: list[tuple[int, int]] = []
+        work: Work = () if thread.resumed else (EPOLL_WAIT, 1)
+        if file.ready:
+            events, rechecked = file.harvest(maxevents)
+            if rechecked:
+                work += (EPOLL_RECHECK, rechecked)
+            if events:
+                work += (EPOLL_EVENT, len(events), EVENT, len(events))
+        self.work = work
+        if events or not timeout_ms or thread.timed_out:
+            return events
+        if not thread.resumed:
+            self.wake_after_ms(thread, timeout_ms)
+        return Blocked(file, EPOLLIN, exclusive=True)

@@ -1,0 +1,87 @@
+"""Which CPU a thread runs on.
+
+*Models*: a woken thread goes to the CPU it ran on if that is idle, else to the longest idle one, else it waits at its own;
+a CPU that runs out of threads takes the one that has waited longest at the longest queue.
+"""
+
+from typing import TYPE_CHECKING
+
+from simpy.events import Event
+
+from iosim.sim.clock import Clock
+
+if TYPE_CHECKING:
+    from iosim.sim.cpu import Cpu
+    from iosim.sim.thread import Thread
+
+
+class Scheduler:
+    """The CPUs, and who is idle."""
+
+    def __init__(self, clock: Clock, slice_ns: int, idle_exit_ns: int) -> None:
+        self.clock = clock
+        self.slice_ns = slice_ns
+        self.idle_exit_ns = idle_exit_ns
+        self.cpus: list[Cpu] = []
+        self.idle: dict[Cpu, None] = {}
+        self.waiting = 0
+        self.wakeups = 0
+        self._holding = False
+        self._held: list[tuple[Cpu, Thread]] = []
+
+    def add(self, cpu: "Cpu") -> None:
+        self.cpus.append(cpu)
+        self.idle[cpu] = None
+
+    def make_runnable(self, thread: "Thread") -> None:
+        """A thread wants to run: on an idle CPU after its idle-exit, or in the queue of a busy one."""
+        self.wakeups += 1
+        now = self.clock._now
+        thread.queued_at = now
+        cpu = thread.cpu
+        if self.idle:
+            if cpu is None or cpu not in self.idle:
+                cpu = next(iter(self.idle))
+            del self.idle[cpu]
+            thread.wake_from = now
+            thread.queued_at = now + self.idle_exit_ns
+            if self._holding:
+                self._held.append((cpu, thread))
+            else:
+                self.clock.call_at(now + self.idle_exit_ns, self._awake, (cpu, thread))
+            return
+        if cpu is None:
+            cpu = min(self.cpus, key=lambda cpu: len(cpu.queue))
+        cpu.enqueue(thread)
+
+    def hold(self) -> None:
+        """An actor acts: what it wakes runs when it has finished (``release``)."""
+        self._holding = True
+
+    def release(self) -> None:
+        """Let the CPUs that were woken meanwhile begin; a single one without an event where that is the same."""
+        self._holding = False
+        if not (held := self._held):
+            return
+        self._held = []
+        awake_at = self.clock._now + self.idle_exit_ns
+        if len(held) == 1 and self.clock.pass_time(awake_at):
+            cpu, thread = held[0]
+            if cpu.switch_to(thread):
+                cpu.run()
+            return
+        for cpu_and_thread in held:
+            self.clock.call_at(awake_at, self._awake, cpu_and_thread)
+
+    def steal(self) -> "Thread | None":
+        """The thread that has waited longest at the longest queue, for a CPU that has none."""
+        if len(self.cpus) == 1:
+            return None
+        longest = max(self.cpus, key=lambda cpu: len(cpu.queue))
+        return longest.queue.popleft() if longest.queue else None
+
+    @staticmethod
+    def _awake(event: Event) -> None:
+        cpu, thread = event._value
+        if cpu.switch_to(thread):
+            cpu.run()

@@ -1,0 +1,276 @@
+"""The calls on sockets and descriptors.
+
+*Models*: what each manual page says of blocking and non-blocking sockets, and where protocol input is paid: on loopback
+the sender's CPU runs the receiver's TCP input inside ``write``.
+*Does not model*: addresses other than ports of one host, options, urgent data.
+"""
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from iosim.sim.core import Blocked, KernelCore
+from iosim.sim.epoll import Epoll, Item
+from iosim.sim.files import File, Table, fail
+from iosim.sim.ledger import Ledger
+from iosim.sim.sockets import Listener, Socket, Stream
+from iosim.sim.work import (
+    ACCEPT,
+    CLOSE,
+    FCNTL,
+    INPUT,
+    READ,
+    READ_BYTE,
+    READ_EMPTY,
+    SOCKET,
+    WAKE,
+    WRITE,
+    WRITE_BYTE,
+    WRITE_FULL,
+)
+from iosim.syscalls import EPOLLIN, EPOLLOUT, EPOLLRDHUP, F_GETFL, F_SETFL, O_NONBLOCK, SHUT_WR, Address
+
+FIRST_EPHEMERAL_PORT = 32768
+LAST_PORT = 65535
+SYN_RETRY_NS = 1_000_000_000
+SYN_RETRIES = 6
+O_RDWR = 2
+
+
+class SocketCalls(KernelCore):
+    """socket(2) and what follows from it."""
+
+    ledger: Ledger
+    on_all_accepted: Callable[[], None]
+    """Called when the accept queue of a listener has been emptied."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.ports: dict[int, Socket | Listener] = {}
+        self.next_port = FIRST_EPHEMERAL_PORT
+        self.loopback = self.machine.network == "loopback"
+        self.syns_dropped = 0
+
+    def socket(self, flags: int = 0) -> int:
+        self.work = (SOCKET, 1)
+        return self.thread.process.table.install(Socket(self.readable, flags))
+
+    def bind(self, fd: int, address: Address) -> None:
+        socket = self.thread.process.table.get(fd)
+        self.work = (SOCKET, 1)
+        if not isinstance(socket, Socket) or socket.address is not None:
+            raise fail(errno.EINVAL)
+        host, port = address
+        if port and port in self.ports:
+            raise fail(errno.EADDRINUSE)
+        socket.address = (host, port or self._free_port())
+        self.ports[socket.address[1]] = socket
+
+    def listen(self, fd: int, backlog: int = 4096) -> None:
+        socket = self.thread.process.table.get(fd)
+        self.work = (SOCKET, 1)
+        backlog = min(backlog, self.machine.somaxconn) if backlog >= 0 else self.machine.somaxconn
+        if isinstance(socket, Listener):
+            socket.backlog = backlog
+            return
+        if not isinstance(socket, Socket):
+            raise fail(errno.EINVAL)
+        if socket.address is None:
+            socket.address = ("0.0.0.0", self._free_port())
+        self.ports[socket.address[1]] = listener = Listener(socket, backlog)
+        self.thread.process.table.replace(fd, listener)
+
+    def getsockname(self, fd: int) -> Address:
+        file = self.thread.process.table.get(fd)
+        if not isinstance(file, Socket | Listener | Stream):
+            raise fail(errno.ENOTSOCK)
+        return file.address or ("0.0.0.0", 0)
+
+    def accept4(self, fd: int, flags: int = 0) -> int | Blocked:
+        thread = self.thread
+        table = thread.process.table
+        listener = table.get(fd)
+        if not isinstance(listener, Listener):
+            raise fail(errno.EINVAL)
+        self.ledger.end_readiness_call(thread)
+        if not listener.accept_queue:
+            self.work = (READ_EMPTY, 1)
+            return Blocked(listener, EPOLLIN, exclusive=True)
+        table.check_room()
+        stream = listener.take()
+        stream.flags = flags & O_NONBLOCK
+        self.work = (ACCEPT, 1)
+        if not listener.accept_queue:
+            self.on_all_accepted()
+        return table.install(stream)
+
+    def read(self, fd: int, count: int = 65536) -> bytes | Blocked:
+        thread = self.thread
+        stream = thread.process.table.get(fd)
+        if not isinstance(stream, Stream):
+            raise _not_a_stream(stream)
+        data = stream.take(count)
+        if not data:
+            self.work = (READ_EMPTY, 1)
+            if stream.ended or not count:
+                return b""
+            return Blocked(stream, EPOLLIN | EPOLLRDHUP)
+        length = len(data)
+        self.work = (READ, 1, READ_BYTE, length)
+        if stream.requests:
+            self.ledger.was_read(stream, length, thread, self.clock._now)
+        stream.has_read()
+        return data
+
+    def write(self, fd: int, data: bytes) -> int | Blocked:
+        thread = self.thread
+        stream = thread.process.table.get(fd)
+        if not isinstance(stream, Stream):
+            raise _not_a_stream(stream)
+        done: int = thread.state or 0
+        try:
+            stream.check_writable()
+        except OSError:
+            if done:
+                return done
+            raise
+        taken = min(stream.free(), len(data) - done)
+        if taken <= 0 and data:
+            self.work = (WRITE_FULL, 1)
+            return Blocked(stream, EPOLLOUT)
+        self.work = (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
+        if stream.client >= 0:
+            self.ledger.is_written(stream, taken, thread, self.clock._now)
+        else:
+            stream.sending += data[done : done + taken]
+            runnable = self.scheduler.wakeups
+            stream.push()
+            if woken := self.scheduler.wakeups - runnable:
+                self.work += (WAKE, woken)
+        done += taken
+        if done < len(data) and not stream.flags & O_NONBLOCK:
+            thread.state = done
+            return Blocked(stream, EPOLLOUT)
+        return done
+
+    def close(self, fd: int) -> None:
+        file = self.thread.process.table.remove(fd)
+        self.work = (CLOSE, 1) if isinstance(file, Stream | Listener) else (FCNTL, 1)
+        if file.references == 0:
+            self.release(file)
+
+    def release(self, file: File) -> None:
+        """The last descriptor of this file is gone."""
+        for waiter in tuple(file.waiters):
+            if isinstance(waiter, Item):
+                waiter.epoll.forget(waiter)
+        self.readable.became_unreadable(file)
+        if isinstance(file, Epoll):
+            file.release()
+        elif isinstance(file, Stream):
+            self.rates.closed()
+            file.close()
+        elif isinstance(file, Socket | Listener):
+            if file.address is not None and self.ports.get(file.address[1]) is file:
+                del self.ports[file.address[1]]
+            if isinstance(file, Listener):
+                file.closed = True
+                for stream in file.accept_queue:
+                    self.release(stream)
+
+    def shutdown(self, fd: int, how: int = SHUT_WR) -> None:
+        stream = self.thread.process.table.get(fd)
+        self.work = (WRITE, 1)
+        if how != SHUT_WR:
+            raise fail(errno.EINVAL)
+        if not isinstance(stream, Stream):
+            raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.ENOTSOCK)
+        if stream.dead:
+            raise fail(errno.ENOTCONN)
+        if not stream.shut:
+            stream.shut_down()
+
+    def fcntl(self, fd: int, command: int, argument: int = 0) -> int:
+        file = self.thread.process.table.get(fd)
+        self.work = (FCNTL, 1)
+        if command == F_GETFL:
+            return file.flags | O_RDWR
+        if command != F_SETFL:
+            raise fail(errno.EINVAL)
+        file.flags = argument & O_NONBLOCK
+        return 0
+
+    # --- connecting
+
+    def connect(self, fd: int, address: Address) -> Blocked | None:
+        thread = self.thread
+        file = thread.process.table.get(fd)
+        self.work = (SOCKET, 1)
+        if isinstance(file, Stream):
+            self._announce(file)
+            return None
+        if not isinstance(file, Socket):
+            raise fail(errno.EISCONN if isinstance(file, Listener) else errno.ENOTSOCK)
+        if file.pending_error:
+            number, file.pending_error = file.pending_error, 0
+            file.connecting_to = None
+            raise fail(number)
+        if file.connecting_to is not None:
+            if file.flags & O_NONBLOCK:
+                raise fail(errno.EALREADY)
+            return Blocked(file, EPOLLOUT)
+        file.connecting_to = address
+        nonblocking = bool(file.flags & O_NONBLOCK)
+        self._send_syn(thread.process.table, fd, file, 0)
+        if nonblocking:
+            raise fail(errno.EINPROGRESS)
+        return self.connect(fd, address)
+
+    @staticmethod
+    def _announce(stream: Stream) -> None:
+        """The first call after a connection came about says so; a later one is EISCONN."""
+        if stream.announced:
+            raise fail(errno.EISCONN)
+        stream.announced = True
+
+    def _send_syn(self, table: Table, fd: int, socket: Socket, retries: int) -> None:
+        """Loopback: SYN, SYN-ACK and ACK all run inside the caller's connect. A dropped SYN is sent again."""
+        assert socket.connecting_to is not None
+        listener = self.ports.get(socket.connecting_to[1])
+        if not isinstance(listener, Listener):
+            socket.pending_error = errno.ECONNREFUSED
+            socket.notify(socket.mask())
+        elif listener.has_room():
+            ours = self.new_stream(socket.address or ("127.0.0.1", self._free_port()))
+            theirs = self.new_stream(listener.address)
+            ours.peer, theirs.peer = theirs, ours
+            ours.flags = socket.flags
+            self.work += (INPUT, 1, ACCEPT, 1)
+            if table.files[fd] is socket:
+                table.replace(fd, ours)
+            listener.establish(theirs)
+            ours.notify(EPOLLOUT)
+        elif retries < SYN_RETRIES:
+            self.syns_dropped += 1
+            when_ns = self.clock._now + (SYN_RETRY_NS << retries)
+            self.clock.call_at(when_ns, lambda _event: self._send_syn(table, fd, socket, retries + 1))
+        else:
+            socket.pending_error = errno.ETIMEDOUT
+            socket.notify(socket.mask())
+
+    def new_stream(self, address: Address) -> Stream:
+        """An end of a connection, counted as a living socket."""
+        self.rates.opened()
+        return Stream(self.readable, address, self.machine.receive_buffer_bytes, self.machine.send_buffer_bytes)
+
+    def _free_port(self) -> int:
+        for _ in range(LAST_PORT - FIRST_EPHEMERAL_PORT):
+            port = self.next_port
+            self.next_port = port + 1 if port < LAST_PORT else FIRST_EPHEMERAL_PORT
+            if port not in self.ports:
+                return port
+        raise fail(errno.EADDRINUSE)
+
+
+def _not_a_stream(file: File) -> OSError:
+    return fail(errno.ENOTCONN if isinstance(file, Socket | Listener) else errno.EINVAL)

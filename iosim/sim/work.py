@@ -1,0 +1,168 @@
+"""Work and its price: what a handler reports, and the nanoseconds that Costs makes of it.
+
+Work is a flat tuple (kind, units, kind, units, …); a kind is the position of a figure in ``Costs``. Equal work at an equal
+price is met again and again, so a price is computed once and then counted: that is what makes pricing cheap.
+"""
+
+from typing import NamedTuple
+
+from iosim.costs import CAUSES, FIGURES, Cause, Costs
+
+Work = tuple[int, ...]
+KIND = {name: kind for kind, name in enumerate(FIGURES)}
+COMPUTE = len(FIGURES)
+"""The application's own work: one unit is one nanosecond."""
+KIND_NAMES = (*FIGURES, "compute")
+CAUSE_OF: dict[int, Cause] = {
+    **{KIND[name]: cause for name, cause in CAUSES.items()},
+    COMPUTE: Cause("user", "compute"),
+}
+MEMO_LIMIT = 4096
+
+CALL, EVENT, DESCRIPTOR, REQUEST = (KIND[f"{n}_ns"] for n in ("call", "event", "descriptor", "request"))
+ENTRY, FCNTL, SOCKET, ACCEPT, CLOSE = (KIND[f"{n}_ns"] for n in ("entry", "fcntl", "socket", "accept", "close"))
+READ, READ_EMPTY, READ_BYTE = (KIND[f"{n}_ns"] for n in ("read", "read_empty", "read_byte"))
+WRITE, WRITE_FULL, WRITE_BYTE = (KIND[f"{n}_ns"] for n in ("write", "write_full", "write_byte"))
+INPUT = KIND["input_ns"]
+SELECT, SELECT_SCAN, SELECT_WORD = (KIND[f"select_{n}_ns"] for n in ("base", "scan", "word"))
+POLL, POLL_SCAN, POLL_COPY = (KIND[f"poll_{n}_ns"] for n in ("base", "scan", "copy"))
+REGISTER = KIND["register_ns"]
+EPOLL_WAIT, EPOLL_EVENT, EPOLL_RECHECK = (KIND[f"epoll_{n}_ns"] for n in ("wait", "event", "recheck"))
+EPOLL_ADD, EPOLL_MOD, EPOLL_DEL = (KIND[f"epoll_{n}_ns"] for n in ("add", "mod", "del"))
+WAKE, SLEEP, SWITCH, PROCESS_SWITCH = (KIND[f"{n}_ns"] for n in ("wake", "sleep", "switch", "process_switch"))
+CLONE, THREAD_EXIT, FORK = (KIND[f"{n}_ns"] for n in ("clone", "thread_exit", "fork"))
+
+
+class Part(NamedTuple):
+    """One line of a bill."""
+
+    kind: int
+    units: int
+    ns: int
+
+
+class Priced:
+    """A bill: the parts of some work, their sum, and how often it was paid. ``kept`` says that an account knows it and
+    will fold its count in; any other bill is booked when it is paid."""
+
+    __slots__ = ("count", "kept", "ns", "parts")
+
+    def __init__(self, parts: tuple[Part, ...], *, kept: bool = False) -> None:
+        self.parts = parts
+        self.ns = sum(part.ns for part in parts)
+        self.count = 0
+        self.kept = kept
+
+    def split(self, elapsed_ns: int) -> tuple["Priced", "Priced"]:
+        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part."""
+        head: list[Part] = []
+        tail: list[Part] = []
+        for part in self.parts:
+            if elapsed_ns >= part.ns:
+                head.append(part)
+            elif elapsed_ns > 0:
+                head.append(Part(part.kind, part.units, elapsed_ns))
+                tail.append(Part(part.kind, 0, part.ns - elapsed_ns))
+            else:
+                tail.append(part)
+            elapsed_ns = max(0, elapsed_ns - part.ns)
+        return Priced(tuple(head)), Priced(tuple(tail))
+
+
+class Rates:
+    """The cost table at the present number of sockets, in integer picoseconds per unit."""
+
+    def __init__(self, costs: Costs) -> None:
+        self.costs = costs
+        self.sockets = 0
+        self._tiered = any(isinstance(getattr(costs, name), tuple) for name in FIGURES)
+        self._valid_to = 0
+        self._valid_from = 1
+        self.accounts: list[Account] = []
+        self.ps: list[int] = []
+        self._refresh()
+
+    def ns_of(self, figure: str) -> int:
+        """A figure as whole nanoseconds: the delays, which are no work."""
+        return round(self.costs.at(figure, max(1, self.sockets)))
+
+    def opened(self) -> None:
+        """A socket more. The table is read anew whenever their number has changed by a twentieth."""
+        self.sockets += 1
+        if self._tiered and self.sockets > self._valid_to:
+            self._refresh()
+
+    def closed(self) -> None:
+        """A socket less."""
+        self.sockets -= 1
+        if self._tiered and self.sockets < self._valid_from:
+            self._refresh()
+
+    def _refresh(self) -> None:
+        sockets = max(1, self.sockets)
+        self._valid_from, self._valid_to = int(sockets / 1.05), int(sockets * 1.05)
+        self.ps = [round(self.costs.at(name, sockets) * 1000) for name in FIGURES] + [1000]
+        for account in self.accounts:
+            account.forget()
+
+
+class Account:
+    """One CPU's books: every bill it has paid, by kind. Bills are kept by work and priced once."""
+
+    def __init__(self, rates: Rates) -> None:
+        self._rates = rates
+        self._units = [0] * len(KIND_NAMES)
+        self._ns = [0] * len(KIND_NAMES)
+        self.calls: dict[Work, Priced] = {}
+        """Bills of a call from its entry on, by the work that its handler reported."""
+        self.others: dict[Work, Priced] = {}
+        """Bills of work inside a call or outside of any."""
+        rates.accounts.append(self)
+
+    def price_call(self, work: Work) -> Priced:
+        """The bill of a call: the runtime's share, entry and exit, and the handler's work."""
+        return self.calls.get(work) or self._keep(self.calls, work, (CALL, 1, ENTRY, 1, *work))
+
+    def price(self, work: Work) -> Priced:
+        """The bill of other work: a handler that goes on after a sleep, a context switch, protocol input."""
+        return self.others.get(work) or self._keep(self.others, work, work)
+
+    def pay(self, bill: Priced) -> None:
+        """Book a bill."""
+        if bill.kept:
+            bill.count += 1
+            return
+        for kind, units, ns in bill.parts:
+            self._units[kind] += units
+            self._ns[kind] += ns
+
+    def totals(self) -> tuple[list[int], list[int]]:
+        """(units, ns) by kind, up to now."""
+        self._fold(self.calls)
+        self._fold(self.others)
+        return list(self._units), list(self._ns)
+
+    def forget(self) -> None:
+        """The prices have changed: book what was counted, price anew from now on."""
+        for memo in (self.calls, self.others):
+            self._fold(memo)
+            for bill in memo.values():
+                bill.kept = False
+            memo.clear()
+
+    def _keep(self, memo: dict[Work, Priced], work: Work, whole: Work) -> Priced:
+        if len(memo) >= MEMO_LIMIT:
+            self.forget()
+        ps = self._rates.ps
+        kinds = iter(whole)
+        parts = (Part(kind, units, (ps[kind] * units + 500) // 1000) for kind, units in zip(kinds, kinds, strict=True))
+        bill = memo[work] = Priced(tuple(parts), kept=True)
+        return bill
+
+    def _fold(self, memo: dict[Work, Priced]) -> None:
+        for bill in memo.values():
+            if count := bill.count:
+                bill.count = 0
+                for kind, units, ns in bill.parts:
+                    self._units[kind] += units * count
+                    self._ns[kind] += ns * count
