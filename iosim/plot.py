@@ -5,7 +5,7 @@ The only module that imports matplotlib, and through its object-oriented interfa
 Every function returns a ``matplotlib.figure.Figure`` about 7 inches wide; ``save`` writes it as PNG and SVG.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,12 @@ CAUSE_COLOURS = {
 OTHER = "#bdbdbd"
 
 
+def in_order(models: Iterable[str]) -> list[str]:
+    """These models, each once, in the order of every picture: the known ones first."""
+    given = list(dict.fromkeys(models))
+    return [m for m in STYLES if m in given] + [m for m in given if m not in STYLES]
+
+
 def style_of(model: str) -> tuple[str, str]:
     """(colour, marker) of a model, the same in every picture; models of your own are dark red crosses."""
     return STYLES.get(model, ("#882255", "d"))
@@ -102,8 +108,7 @@ def compared(table: pd.DataFrame, quantity: Quantity, activity: float) -> Figure
     chosen = (shown.kind == quantity.kind) & ((shown.activity == activity) | (shown.connections == 1))
     shown = shown[chosen].sort_values("connections")
     scale, unit = (1.0, "requests/s") if quantity.column == "throughput_per_s" else (1e-3, "µs")
-    models = list(dict.fromkeys(table.model))
-    models = [m for m in STYLES if m in models] + [m for m in models if m not in STYLES]
+    models = in_order(table.model)
     figure, panels = _panels(len(models))
     for axes, model in zip(panels, models, strict=True):
         for other in models:
@@ -129,7 +134,7 @@ def cpu_by_cause(table: pd.DataFrame, connections: int, activity: float) -> Figu
     """
     here = (table.world == "sim") & (table.kind == "steady") & (table.connections == connections)
     rows = table[here & ((table.activity == activity) | (table.connections == 1))].set_index("model")
-    models = [m for m in STYLES if m in rows.index][::-1]
+    models = in_order(rows.index)[::-1]
     columns = [c for c in causes_in(table) if rows[c].fillna(0).sum() > 0]
     columns.sort(key=lambda c: list(CAUSE_COLOURS).index(n) if (n := cause_name(c)) in CAUSE_COLOURS else 99)
     totals = rows[columns].sum(axis=1) / 1e3
@@ -168,7 +173,7 @@ def error_picture(table: pd.DataFrame, floor: Mapping[str, float]) -> Figure:
     shown = ratios(table)
     shown = shown[shown.pair == "sim / real"]
     titles = [quantity.title for quantity in QUANTITIES]
-    models = [m for m in STYLES if m in set(table.model)][::-1]
+    models = in_order(table.model)[::-1]
     figure = Figure(figsize=(WIDTH_IN, 1.4 + 0.26 * len(models) * 2), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()

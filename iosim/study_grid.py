@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from iosim.costs import Costs
-from iosim.load import Load
+from iosim.load import SECOND_NS, Load
 from iosim.machine import Machine
 from iosim.theory import MODELS, saturation
 
@@ -127,21 +127,19 @@ def grid(plan: Plan, rate_per_s: float, models: Sequence[str] = MODELS) -> tuple
 
 
 def steady_rate_per_s(plan: Plan, costs: Costs, models: Sequence[str] = MODELS) -> float:
-    """A rate that every model can carry at every point of the plan: 2,000 requests/s, or 40 % of the slowest model's
-    theoretical saturation where that is less, rounded down to two digits."""
-    least = STEADY_PER_S / STEADY_UTILIZATION
+    """A rate that every model can carry at every point of the plan: 2,000 requests/s, or 40 % of what the CPU of the
+    slowest model allows in theory, where that is less; rounded down to two digits. (A single closed connection is bound
+    by its round trip and not by the CPU, so it counts for ``blocking`` alone, by its CPU time.)"""
+    allowed = STEADY_PER_S / STEADY_UTILIZATION
     for model in models:
         for connections in plan.connections:
-            if why_not(model, connections) is None:
-                most = saturation(
-                    model,
-                    Load(clients=connections),
-                    costs=costs,
-                    machine=Machine(),
-                    params=params_of(model, connections),
-                )
-                least = min(least, most.throughput_per_s)
-    return float(f"{least * STEADY_UTILIZATION:.1e}")
+            if why_not(model, connections) or (connections == 1 and model != "blocking"):
+                continue
+            load, params = Load(clients=connections), params_of(model, connections)
+            most = saturation(model, load, costs=costs, machine=Machine(), params=params)
+            allowed = min(allowed, SECOND_NS / most.cpu_ns_per_request)
+    digits = 10 ** (len(f"{allowed * STEADY_UTILIZATION:.0f}") - 2)
+    return float(allowed * STEADY_UTILIZATION // digits * digits)
 
 
 def _listed(numbers: Sequence[int]) -> str:
