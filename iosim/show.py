@@ -10,12 +10,13 @@ from rich.text import Text
 
 from iosim.costs import FIGURES, Costs, Figure
 from iosim.programs import Model
-from iosim.results import Run
+from iosim.results import SAMPLES_BEYOND, Run
 from iosim.units import NOTHING, bytes_text, duration_text, rate_text, share_text
 
 WIDTH = 80
 BAR = 20
 OWNERS = ("user", "system", "softirq", "switch", "idle")
+LABEL = 12
 MOST = 6
 
 
@@ -121,9 +122,16 @@ def remarks(runs: Iterable[Run]) -> list[str]:
     """Every warning of the runs, once, with the models that it is of."""
     of: dict[str, list[str]] = {}
     for run in runs:
-        for warning in run.warnings:
+        for warning in _condensed(run.warnings):
             of.setdefault(warning, []).append(run.model)
     return [f"{', '.join(names)}: {warning}" for warning, names in of.items()]
+
+
+def _condensed(warnings: Iterable[str]) -> list[str]:
+    """The warnings; those of single percentiles, which a dash shows already, as one."""
+    others = [warning for warning in warnings if " is not given: it needs" not in warning]
+    dashes = len(others) < len(tuple(warnings))
+    return [*others, f"a dash: fewer than {SAMPLES_BEYOND} samples lie beyond that percentile"] if dashes else others
 
 
 def _rows(run: Run) -> list[tuple[str, list[str]]]:
@@ -139,11 +147,11 @@ def _rows(run: Run) -> list[tuple[str, list[str]]]:
         ("throughput", [rate_text(run.throughput_per_s) + price]),
         ("latency", ["".join(f"{cell:<11}" for cell in line).rstrip() for line in zip(*latency, strict=True)]),
         *([("", _bars(run.latency_parts_ns))] if run.latency_parts_ns else []),
-        ("CPU", ["  ".join(cpu) or NOTHING]),
-        *([("", [_causes(run.cpu_causes_ns)])] if run.cpu_causes_ns else []),
-        ("calls", ["  ".join(f"{name} {count:,}" for name, count in calls if count) or NOTHING]),
+        ("CPU", _packed(cpu)),
+        *([("busy with", _causes(run.cpu_causes_ns))] if run.cpu_causes_ns else []),
+        ("calls", _packed([f"{name} {count:,}" for name, count in calls if count])),
         *_machine_rows(run),
-        *(("warning", [warning]) for warning in run.warnings),
+        *(("warning", [warning]) for warning in _condensed(run.warnings)),
     ]
 
 
@@ -151,11 +159,21 @@ _OUTCOMES = ("completed", "in_flight", "dropped", "failed")
 _LATENCIES = {"mean": "mean", "p50": "p50", "p90": "p90", "p99": "p99", "p999": "p99.9", "max": "max"}
 
 
-def _causes(causes_ns: Mapping[str, int]) -> str:
+def _causes(causes_ns: Mapping[str, int]) -> list[str]:
     """What the busy CPU did, the most first: ``network stack 41.0 %  copy 9.1 %``."""
     busy = {cause: ns for cause, ns in causes_ns.items() if cause != "idle" and ns}
     largest = sorted(busy.items(), key=lambda cause: -cause[1])[:MOST]
-    return "busy with: " + "  ".join(f"{cause} {share_text(ns / sum(busy.values()))}" for cause, ns in largest)
+    return _packed([f"{cause} {share_text(ns / sum(busy.values()))}" for cause, ns in largest])
+
+
+def _packed(items: Sequence[str]) -> list[str]:
+    """The items in as few lines as they need, none broken."""
+    lines = [""]
+    for item in items:
+        if lines[-1] and len(lines[-1]) + 2 + len(item) > WIDTH - LABEL:
+            lines.append("")
+        lines[-1] += f"  {item}" if lines[-1] else item
+    return lines if items else [NOTHING]
 
 
 def _machine_rows(run: Run) -> list[tuple[str, list[str]]]:
