@@ -28,11 +28,11 @@ def run(
     """Simulate one model (by name or path) under one load.
 
     Equal arguments give an equal ``digest``. ``progress`` is told the finished fraction now and then; ``tracer`` is
-    called as (time in ns, thread, call) when a call returns; ``coalesce=False`` gives every burst of CPU time an event of
-    its own, which is slower and changes nothing.
+    called as (time in ns, thread, call) when a call returns; ``coalesce=False`` gives every burst of CPU time an
+    event of its own, which is slower and changes nothing.
 
-    Raises LookupError (no such model or costs file), ValueError (a bad value), RuntimeError (the program failed), each in
-    one line.
+    Raises LookupError (no such model or costs file), ValueError (a bad value), RuntimeError (the program failed),
+    each in one line.
     """
     found = find(model)
     return simulate(

@@ -165,15 +165,17 @@ class PollFds(dict[int, int]):
     """struct pollfd[], poll(2): descriptor → wanted events, in array order (order of insertion).
 
     A program keeps one array and mends it; a kernel may therefore keep what it derives from it in ``kernel_state``,
-    and ``changed`` lists the descriptors that were added, altered or removed since that kernel last looked.
+    and ``changed`` lists the descriptors that were added, altered or removed since that kernel last looked;
+    ``removals`` counts the entries that were ever removed.
     """
 
-    __slots__ = ("changed", "kernel_state")
+    __slots__ = ("changed", "kernel_state", "removals")
 
     def __init__(self, fds: Mapping[int, int] | None = None) -> None:
         super().__init__()
         self.changed: list[int] = []
         self.kernel_state: Any = None
+        self.removals = 0
         for fd, events in (fds or {}).items():
             self[fd] = events
 
@@ -183,6 +185,7 @@ class PollFds(dict[int, int]):
 
     def __delitem__(self, fd: int) -> None:
         self.changed.append(fd)
+        self.removals += 1
         super().__delitem__(fd)
 
 

@@ -2,8 +2,8 @@
 
 *Models*: open loop and closed loop; a connection per client, opened before the load begins; requests sent when they are
 due even if earlier ones of that connection are unanswered; the receive window of the server.
-*Does not model*: the clients' CPUs. A client is always ready to send and to read, each at a fixed delay (``client_send_ns``,
-``client_receive_ns`` of Costs).
+*Does not model*: the clients' CPUs. A client is always ready to send and to read, each at a fixed delay
+(``client_send_ns``, ``client_receive_ns`` of Costs).
 """
 
 import heapq

@@ -27,7 +27,8 @@ class Clock(Environment):
         """Events that were really put into the queue."""
 
     def call_at(self, when_ns: int, callback: Callback, value: Any = None) -> None:
-        """Call ``callback(event)`` at that time, with ``event.value`` = ``value``; equal times in order of scheduling."""
+        """Call ``callback(event)`` at that time, with ``event.value`` = ``value``; equal times in order of
+        scheduling."""
         self.fired += 1
         callbacks = Timeout(self, when_ns - self._now, value).callbacks
         assert callbacks is not None

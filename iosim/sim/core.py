@@ -13,7 +13,7 @@ from simpy.events import Event
 from iosim.costs import Costs
 from iosim.machine import Machine
 from iosim.sim.clock import Clock
-from iosim.sim.cpu import Cpu
+from iosim.sim.cpu import Cpu, ThreadExit
 from iosim.sim.files import File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
@@ -56,11 +56,11 @@ class KernelCore:
         self.thread: Thread
         self.work: Work = ()
 
-    def depart(self, thread: Thread) -> None:
+    def depart(self, thread: Thread) -> None:  # noqa: ARG002
         """The call's work is done: what it sends leaves now."""
         raise AssertionError("only the whole kernel sends")
 
-    def thread_ended(self, thread: Thread) -> None:
+    def thread_ended(self, thread: Thread) -> None:  # noqa: ARG002
         """The thread has returned or exited."""
         raise AssertionError("only the whole kernel ends threads")
 
@@ -70,7 +70,7 @@ class KernelCore:
         self.work = ()
         try:
             result = self.handlers[call.name](*call.args)
-        except OSError as error:
+        except (OSError, ThreadExit) as error:
             thread.error = error
             result = None
         if type(result) is Blocked:

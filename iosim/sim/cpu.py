@@ -1,8 +1,8 @@
 """CPUs: a run queue of our own each, bursts of CPU time, time slices, context switches, interrupts.
 
-*Models*: one thread at a time per CPU; a slice after which a waiting thread gets its turn; the cost of a switch within and
-between processes; idle-exit; an idle CPU that takes the oldest thread waiting elsewhere; softirq work that delays whatever
-runs.
+*Models*: one thread at a time per CPU; a slice after which a waiting thread gets its turn; the cost of a switch
+within and between processes; idle-exit; an idle CPU that takes the oldest thread waiting elsewhere; softirq work that
+delays whatever runs.
 *Does not model*: nice, EEVDF's lag and protected slice, caches.
 *Differs from Linux*: a slice ends exactly, not at the next tick.
 """
@@ -27,7 +27,8 @@ ENDED = object()
 
 
 class Cpu:
-    """One CPU. At any time it runs a burst of a thread, or a softirq, or it is idle: every nanosecond is one of them."""
+    """One CPU. At any time it runs a burst of a thread, or a softirq, or it is idle: every nanosecond is one of
+    them."""
 
     def __init__(self, clock: Clock, scheduler: Scheduler, rates: Rates, kernel: "KernelCore") -> None:
         self.clock = clock

@@ -1,7 +1,8 @@
 """epoll(7) as fs/eventpoll.c does it. It knows no clock.
 
-*Models*: an interest list, a registration that stands in its file's wait queue for life, a ready list, level-triggered items
-that return to its tail and are polled again, edge-triggered ones that do not, ONESHOT, EXCLUSIVE, one waiter woken per event.
+*Models*: an interest list, a registration that stands in its file's wait queue for life, a ready list,
+level-triggered items that return to its tail and are polled again, edge-triggered ones that do not, ONESHOT,
+EXCLUSIVE, one waiter woken per event.
 *Does not model*: wake-up sources, busy polling, chains of more than one epoll in another.
 """
 
@@ -32,8 +33,7 @@ class Item:
 
     def notify(self, events: int) -> bool:
         """ep_poll_callback: list the item if anybody asked for these events, and wake one waiter."""
-        wanted = self.events & ~PRIVATE
-        if not wanted or not events & (wanted | ALWAYS):
+        if not events & self.events & ~PRIVATE:
             return False
         epoll = self.epoll
         if not self.listed:
@@ -49,8 +49,7 @@ class Item:
 
     def poll(self) -> int:
         """ep_item_poll: which of the wanted events hold; nothing while a ONESHOT item is masked."""
-        wanted = self.events & ~PRIVATE
-        return self.file.mask() & (wanted | ALWAYS) if wanted else 0
+        return self.file.mask() & self.events & ~PRIVATE
 
 
 class Harvest(NamedTuple):
@@ -80,7 +79,7 @@ class Epoll(File):
             raise fail(errno.EINVAL)
         if fd in self.items:
             raise fail(errno.EEXIST)
-        item = self.items[fd] = Item(self, fd, file, events)
+        item = self.items[fd] = Item(self, fd, file, events | ALWAYS)
         file.add_waiter(item)
         self._list_if_ready(item)
 
@@ -89,7 +88,7 @@ class Epoll(File):
         item = self._item(fd)
         if events & EPOLLEXCLUSIVE or item.events & EPOLLEXCLUSIVE:
             raise fail(errno.EINVAL)
-        item.events = events
+        item.events = events | ALWAYS
         self._list_if_ready(item)
 
     def delete(self, fd: int) -> None:

@@ -1,7 +1,7 @@
 """Files, descriptor tables and wait queues. They know no clock.
 
-*Models*: the lowest free descriptor, files shared by fork, one wait queue per file; exclusive sleepers are woken one at a
-time and in the order they went to sleep, others all, the latest first (kernel/sched/wait.c).
+*Models*: the lowest free descriptor, files shared by fork, one wait queue per file; exclusive sleepers are woken one
+at a time and in the order they went to sleep, others all, the latest first (kernel/sched/wait.c).
 *Does not model*: dup(2), close-on-exec.
 """
 

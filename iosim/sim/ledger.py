@@ -1,8 +1,8 @@
 """The ledger of requests: every request's latency, split into causes that sum to it exactly.
 
-A request's way: the link (network), protocol input on an interrupt CPU (softirq), then in the server the time until its last
-byte is read: waking the thread that reads it (wakeup), the readiness call that told of it (readiness), and whatever else the
-thread or its CPU did first (queue); then its read, compute and write, and the link again.
+A request's way: the link (network), protocol input on an interrupt CPU (softirq), then in the server the time until
+its last byte is read: waking the thread that reads it (wakeup), the readiness call that told of it (readiness), and
+whatever else the thread or its CPU did first (queue); then its read, compute and write, and the link again.
 """
 
 import hashlib

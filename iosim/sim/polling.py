@@ -1,11 +1,12 @@
 """select(2) and poll(2) as fs/select.c does them. No clock here.
 
-*Models*: all descriptors polled in every pass; the first pass adds a wait-queue entry to each file up to and including the
-first ready one; a second pass after the wake-up, without registration; bitmaps tested word by word.
+*Models*: all descriptors polled in every pass; the first pass adds a wait-queue entry to each file up to and
+including the first ready one; a second pass after the wake-up, without registration; bitmaps tested word by word.
 
-Discussion: the simulated kernel scans n descriptors; the simulator must not, or a million connections could not be simulated.
-So the work is *counted* (n, and the rank of the first ready descriptor) while the ready ones are *found* through an index
-of the files that have something to read. What a program sees, and what it pays, is that of the full scan.
+Discussion: the simulated kernel scans n descriptors; the simulator must not, or a million connections could not be
+simulated. So the work is *counted* (n, and the rank of the first ready descriptor) while the ready ones are *found*
+through an index of the files that have something to read. What a program sees, and what it pays, is that of the full
+scan.
 """
 
 import errno
@@ -151,6 +152,7 @@ class PollArray:
         self.fds = fds
         self.positions: dict[int, int] = {}
         self.writers: set[int] = set()
+        self._removals = 0
         self._holes_seen = -1
         self._invalid: list[int] = []
 
@@ -167,11 +169,9 @@ class PollArray:
 
     def _mend(self) -> None:
         """Follow the program's changes: new entries stand at the end, a removed one moves all behind it."""
-        moved = False
         for fd in self.fds.changed:
             events = self.fds.get(fd)
             if events is None:
-                moved = True
                 self.writers.discard(fd)
                 continue
             if fd not in self.positions:
@@ -180,7 +180,8 @@ class PollArray:
                 self.writers.add(fd)
             else:
                 self.writers.discard(fd)
-        if moved:
+        if self._removals != self.fds.removals:
+            self._removals = self.fds.removals
             self.positions = {fd: position for position, fd in enumerate(self.fds)}
         self.fds.changed.clear()
         self._holes_seen = -1

@@ -1,7 +1,7 @@
 """Threads, processes, time."""
 
 import errno
-from typing import Any
+from typing import Any, NoReturn
 
 from iosim.sim.core import Blocked
 from iosim.sim.cpu import ThreadExit
@@ -35,12 +35,12 @@ class ProcessCalls(SocketCalls):
             raise fail(errno.ECHILD)
         return Blocked(process.exits, EPOLLIN)
 
-    def exit(self, status: int = 0) -> None:  # noqa: ARG002  (nobody asks for it)
+    def exit(self, status: int = 0) -> NoReturn:  # noqa: ARG002  (nobody asks for it)
         process = self.thread.process
         for thread in tuple(process.threads):
             if thread is not self.thread:
                 self._cancel(thread)
-        self.thread.error = ThreadExit()
+        raise ThreadExit
 
     def nanosleep(self, duration_ns: int) -> Blocked | None:
         thread = self.thread

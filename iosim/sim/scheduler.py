@@ -1,7 +1,7 @@
 """Which CPU a thread runs on.
 
-*Models*: a woken thread goes to the CPU it ran on if that is idle, else to the longest idle one, else it waits at its own;
-a CPU that runs out of threads takes the one that has waited longest at the longest queue.
+*Models*: a woken thread goes to the CPU it ran on if that is idle, else to the longest idle one, else it waits at its
+own; a CPU that runs out of threads takes the one that has waited longest at the longest queue.
 """
 
 from typing import TYPE_CHECKING

@@ -41,7 +41,7 @@ class SocketCalls(KernelCore):
     """socket(2) and what follows from it."""
 
     ledger: Ledger
-    on_all_accepted: Callable[[], None]
+    on_all_accepted: Callable[[], None] | None = None
     """Called when the accept queue of a listener has been emptied."""
 
     def __init__(self, *args: Any) -> None:
@@ -59,7 +59,7 @@ class SocketCalls(KernelCore):
         socket = self.thread.process.table.get(fd)
         self.work = (SOCKET, 1)
         if not isinstance(socket, Socket) or socket.address is not None:
-            raise fail(errno.EINVAL)
+            raise _refused(socket)
         host, port = address
         if port and port in self.ports:
             raise fail(errno.EADDRINUSE)
@@ -74,7 +74,7 @@ class SocketCalls(KernelCore):
             socket.backlog = backlog
             return
         if not isinstance(socket, Socket):
-            raise fail(errno.EINVAL)
+            raise _refused(socket)
         if socket.address is None:
             socket.address = ("0.0.0.0", self._free_port())
         self.ports[socket.address[1]] = listener = Listener(socket, backlog)
@@ -91,7 +91,7 @@ class SocketCalls(KernelCore):
         table = thread.process.table
         listener = table.get(fd)
         if not isinstance(listener, Listener):
-            raise fail(errno.EINVAL)
+            raise _refused(listener)
         self.ledger.end_readiness_call(thread)
         if not listener.accept_queue:
             self.work = (READ_EMPTY, 1)
@@ -100,7 +100,7 @@ class SocketCalls(KernelCore):
         stream = listener.take()
         stream.flags = flags & O_NONBLOCK
         self.work = (ACCEPT, 1)
-        if not listener.accept_queue:
+        if self.on_all_accepted is not None and not listener.accept_queue:
             self.on_all_accepted()
         return table.install(stream)
 
@@ -108,7 +108,7 @@ class SocketCalls(KernelCore):
         thread = self.thread
         stream = thread.process.table.get(fd)
         if not isinstance(stream, Stream):
-            raise _not_a_stream(stream)
+            raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
         data = stream.take(count)
         if not data:
             self.work = (READ_EMPTY, 1)
@@ -126,7 +126,7 @@ class SocketCalls(KernelCore):
         thread = self.thread
         stream = thread.process.table.get(fd)
         if not isinstance(stream, Stream):
-            raise _not_a_stream(stream)
+            raise fail(errno.EPIPE if isinstance(stream, Socket | Listener) else errno.EINVAL)
         done: int = thread.state or 0
         try:
             stream.check_writable()
@@ -134,24 +134,26 @@ class SocketCalls(KernelCore):
             if done:
                 return done
             raise
-        taken = min(stream.free(), len(data) - done)
-        if taken <= 0 and data:
-            self.work = (WRITE_FULL, 1)
-            return Blocked(stream, EPOLLOUT)
-        self.work = (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
-        if stream.client >= 0:
-            self.ledger.is_written(stream, taken, thread, self.clock._now)
-        else:
-            stream.sending += data[done : done + taken]
-            runnable = self.scheduler.wakeups
-            stream.push()
-            if woken := self.scheduler.wakeups - runnable:
-                self.work += (WAKE, woken)
-        done += taken
-        if done < len(data) and not stream.flags & O_NONBLOCK:
-            thread.state = done
-            return Blocked(stream, EPOLLOUT)
-        return done
+        while (taken := min(stream.free(), len(data) - done)) > 0:
+            self.work += (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
+            if stream.client >= 0:
+                self.ledger.is_written(stream, taken, thread, self.clock._now)
+            else:
+                self._send(stream, data[done : done + taken])
+            done += taken
+        if done == len(data) or (done and stream.flags & O_NONBLOCK):
+            return done
+        self.work += (WRITE_FULL, 1)
+        thread.state = done
+        return Blocked(stream, EPOLLOUT)
+
+    def _send(self, stream: Stream, data: bytes) -> None:
+        """To a stream of another program: its input runs here, and whom it wakes is woken by us."""
+        stream.sending += data
+        runnable = self.scheduler.wakeups
+        stream.push()
+        if woken := self.scheduler.wakeups - runnable:
+            self.work += (WAKE, woken)
 
     def close(self, fd: int) -> None:
         file = self.thread.process.table.remove(fd)
@@ -176,7 +178,8 @@ class SocketCalls(KernelCore):
             if isinstance(file, Listener):
                 file.closed = True
                 for stream in file.accept_queue:
-                    self.release(stream)
+                    self.rates.closed()
+                    stream.reset()
 
     def shutdown(self, fd: int, how: int = SHUT_WR) -> None:
         stream = self.thread.process.table.get(fd)
@@ -243,6 +246,7 @@ class SocketCalls(KernelCore):
         elif listener.has_room():
             ours = self.new_stream(socket.address or ("127.0.0.1", self._free_port()))
             theirs = self.new_stream(listener.address)
+            theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
             ours.flags = socket.flags
             self.work += (INPUT, 1, ACCEPT, 1)
@@ -272,5 +276,6 @@ class SocketCalls(KernelCore):
         raise fail(errno.EADDRINUSE)
 
 
-def _not_a_stream(file: File) -> OSError:
-    return fail(errno.ENOTCONN if isinstance(file, Socket | Listener) else errno.EINVAL)
+def _refused(file: File) -> OSError:
+    """A socket in the wrong state is EINVAL, another file is no socket at all."""
+    return fail(errno.EINVAL if isinstance(file, Socket | Listener | Stream) else errno.ENOTSOCK)

@@ -155,11 +155,11 @@ class Stream(File):
             self.notify(EPOLLIN | EPOLLRDHUP | (EPOLLHUP if self.shut else 0))
 
     def receive_reset(self) -> None:
-        """The peer's RST (tcp_reset): EPIPE after its FIN, else ECONNRESET; what is unread is lost."""
+        """The peer's RST (tcp_reset): EPIPE after its FIN, else ECONNRESET."""
         if not self.dead:
             self.error = errno.EPIPE if self.eof else errno.ECONNRESET
             self.dead = True
-            self._rx = self.sending = b""
+            self.sending = b""
             self.watcher.became_readable(self)
             self.notify(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP)
 
@@ -233,7 +233,14 @@ class Stream(File):
     def close(self) -> None:
         """The last descriptor is gone: a FIN, or a RST when bytes were left unread (tcp_close)."""
         self.closed = self.shut = True
-        if self._rx and isinstance(self.peer, Stream):
+        if self._rx:
+            self.reset()
+        else:
+            self._shut_towards_peer()
+
+    def reset(self) -> None:
+        """Send a RST."""
+        if isinstance(self.peer, Stream):
             self.peer.receive_reset()
         else:
             self._shut_towards_peer()

@@ -30,8 +30,8 @@ def quiet_collector() -> Iterator[None]:
 class Watchdog:
     """Ends a simulation in which nothing moves: raises RuntimeError with the line that the program is at.
 
-    It uses a timer signal, so it watches only from the main thread; elsewhere it does nothing. A debugger or another user
-    of SIGALRM is left alone.
+    It uses a timer signal, so it watches only from the main thread; elsewhere it does nothing. A debugger or another
+    user of SIGALRM is left alone.
     """
 
     def __init__(self, kernel: "SimKernel", patience_s: float = PATIENCE_S) -> None:
@@ -62,7 +62,7 @@ class Watchdog:
                 raise RuntimeError(f"{where}: the program has run for {self._patience_s:g} s without awaiting a call")
         elif seen[0] == self._seen[0]:
             raise RuntimeError(
-                f"the simulated clock stands still after {calls} calls: the program asks without end and every call is free"
+                f"the simulated clock stands still after {calls} calls: the program asks without end, and all is free"
             )
         self._seen = seen
 

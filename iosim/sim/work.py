@@ -1,7 +1,7 @@
 """Work and its price: what a handler reports, and the nanoseconds that Costs makes of it.
 
-Work is a flat tuple (kind, units, kind, units, …); a kind is the position of a figure in ``Costs``. Equal work at an equal
-price is met again and again, so a price is computed once and then counted: that is what makes pricing cheap.
+Work is a flat tuple (kind, units, kind, units, …); a kind is the position of a figure in ``Costs``. Equal work at an
+equal price is met again and again, so a price is computed once and then counted: that is what makes pricing cheap.
 """
 
 from typing import NamedTuple
