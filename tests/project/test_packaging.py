@@ -28,11 +28,18 @@ def done(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def archives(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """(source archive, wheel made from it); built from a copy, so that the checkout stays as it is."""
-    folder = tmp_path_factory.mktemp("build")
-    shutil.copytree(ROOT, folder / "iosim", ignore=LEFT_OUT)
-    done(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", folder / "iosim", cwd=folder)
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, so that a build leaves nothing in it."""
+    folder = tmp_path_factory.mktemp("build") / "iosim"
+    shutil.copytree(ROOT, folder, ignore=LEFT_OUT)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def archives(copy: Path) -> tuple[Path, Path]:
+    """(source archive, wheel made from it)."""
+    folder = copy.parent
+    done(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", copy, cwd=folder)
     (archive,) = (folder / "dist").glob("*.tar.gz")
     (wheel,) = (folder / "dist").glob("*.whl")
     return archive, wheel
@@ -75,14 +82,14 @@ def test_the_wheel_has_one_top_level_name(archives: tuple[Path, Path]) -> None:
     assert data <= set(names)
 
 
-def test_the_source_archive_has_everything(archives: tuple[Path, Path]) -> None:
+def test_the_source_archive_has_everything(archives: tuple[Path, Path], copy: Path) -> None:
     with tarfile.open(archives[0]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     ours = [
-        path.relative_to(ROOT).as_posix()
+        path.relative_to(copy).as_posix()
         for folder in ("iosim", "models", "experiments", "tests")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and path.suffix != ".pyc"
+        for path in (copy / folder).rglob("*")
+        if path.is_file()
     ]
     assert {*ours, "pyproject.toml", "README.md", "LICENSE"} <= names
 
