@@ -80,7 +80,7 @@ class KernelCore:
                 work = (*self.work, SLEEP, 1)
                 return account.price(work) if thread.resumed else account.price_call(work)
             thread.error = fail(errno.EAGAIN)
-            result = None
+            thread.state = result = None
         thread.result = result
         bill = account.price(self.work) if thread.resumed else account.price_call(self.work)
         if self.tracer is not None:
