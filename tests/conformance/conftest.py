@@ -179,9 +179,7 @@ def is_open(fd: int) -> bool:
 
 def sweep(kernel: RealKernel, fds: list[int], threads: list[threading.Thread]) -> None:
     for fd in fds:
-        # wakes whoever sleeps on it; close alone would not
-        with contextlib.suppress(OSError), _socket.socket(fileno=os.dup(fd)) as borrowed:
-            borrowed.shutdown(_socket.SHUT_RDWR)
+        wake_sleepers(fd)
     for thread in threads:
         thread.join(5)
     for fd in fds:
@@ -191,6 +189,16 @@ def sweep(kernel: RealKernel, fds: list[int], threads: list[threading.Thread]) -
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert not any(thread.is_alive() for thread in threads), "a thread of the program sleeps on"
+    assert not any(is_open(fd) for fd in fds), "a descriptor is still open"
+
+
+def wake_sleepers(fd: int) -> None:
+    """Whoever sleeps in a call on this socket returns; close alone would not do that."""
+    with contextlib.suppress(OSError):  # no socket
+        borrowed = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM, 0, fd)
+        with contextlib.suppress(OSError):  # not connected
+            borrowed.shutdown(_socket.SHUT_RDWR)
+        borrowed.detach()
 
 
 def children() -> list[int]:
