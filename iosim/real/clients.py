@@ -68,7 +68,7 @@ class _Measurement:
 
     def run(self) -> dict[str, Any]:
         """Ask as the load says; everything that was counted, as plain numbers."""
-        watched = [*self._spec["cpus"], self._spec["cpu"]]
+        watched = sorted({*self._spec["cpus"], self._spec["cpu"]})
         slow_before = read_slow(self._pids, watched)
         start_ns = time.perf_counter_ns()
         loop = Loop(self._sockets, plan(self._load, self._spec["seed"], start_ns), self._load.response_bytes)
@@ -96,6 +96,7 @@ class _Measurement:
             ],
             "switches": _difference(slow_before.switches, slow_after.switches),
             "steal_ns": slow_after.steal_ns - slow_before.steal_ns,
+            "others_ns": max(0, slow_after.others_ns - slow_before.others_ns),
             "syscalls": self._census.counts() if fixed_number else calls,
             "window_syscalls": {
                 name: grown for name, count in calls.items() if (grown := count - calls_before.get(name, 0))
@@ -106,12 +107,13 @@ class _Measurement:
         }
 
     def _close_all(self) -> None:
-        """End every conversation, and wait until the server has taken note: no more closes, then no more calls."""
+        """End every conversation, and wait until the server has taken note: it makes no call any more, or, if it is
+        one that asks in vain for ever, closes nothing any more."""
         for one in self._sockets:
             if one is not None:
                 one.close()
-        _until_still(lambda: self._census.counts().get("close", 0), QUIET_S, BOUND_S)
-        _until_still(self._census.counts, QUIET_S, 2 * QUIET_S)  # a server that asks in vain is never still
+        if not _until_still(self._census.counts, QUIET_S, 2 * QUIET_S):
+            _until_still(lambda: self._census.counts().get("close", 0), QUIET_S, BOUND_S)
 
 
 class _Stall:
@@ -143,14 +145,17 @@ def _until_started(census: Census) -> None:
     _until_still(lambda: [census.counts().get(call) for call in ("fork", "clone")], SETTLED_S, BOUND_S)
 
 
-def _until_still(look: Callable[[], object], quiet_s: float, bound_s: float) -> None:
-    """Until ``look()`` has not changed for ``quiet_s``, or ``bound_s`` have passed."""
+def _until_still(look: Callable[[], object], quiet_s: float, bound_s: float) -> bool:
+    """Wait until ``look()`` has not changed for ``quiet_s`` (True), or ``bound_s`` have passed (False)."""
     start_s = since_s = time.monotonic()
     seen = look()
-    while (now_s := time.monotonic()) - since_s < quiet_s and now_s - start_s < bound_s:
+    while (now_s := time.monotonic()) - since_s < quiet_s:
+        if now_s - start_s > bound_s:
+            return False
         time.sleep(0.002)
         if (now := look()) != seen:
             seen, since_s = now, time.monotonic()
+    return True
 
 
 def _figures(loop: Loop, window_ns: int) -> dict[str, Any]:

@@ -27,6 +27,9 @@ SLACK_S = 15.0
 PER_CLIENT_S = 0.002
 ENOUGH_TICKS = 50
 """User and system time are sampled; fewer ticks than this say nothing of their shares."""
+DISTURBANCES = ("steal_ns", "others_ns", "hiccups", "client_busy", "lateness_ns", "connected")
+DISTURBED = 0.05
+"""More of the time than this lost to others makes figures doubtful."""
 LATE_NS = 50_000
 SATURATED = 0.95
 
@@ -150,8 +153,7 @@ def _figures(cpus: int, report: Mapping[str, Any]) -> dict[str, Any]:
         "events": None,
         "digest": None,
         "histogram": report["histogram"],
-        "host": host_description()
-        | {name: report[name] for name in ("steal_ns", "hiccups", "client_busy", "lateness_ns", "connected")},
+        "host": host_description() | {name: report[name] for name in DISTURBANCES},
     }
 
 
@@ -167,6 +169,13 @@ def _warnings(load: Load, cpus: int, report: Mapping[str, Any]) -> list[str]:
         warnings.append(f"{load.clients - report['connected']} clients found the accept queue full: dropped")
     if report["stalled"]:
         warnings.append(f"the server answers no more, {report['requests']['in_flight']} requests wait: given up")
+    lost = report["hiccups"]["total_ns"] / report["window_ns"]
+    others, steal = (report[name] / report["asked_ns"] for name in ("others_ns", "steal_ns"))
+    if max(lost, others, steal) > DISTURBED:
+        warnings.append(
+            f"this host was not quiet: the clients lost their CPU for {lost:.0%} of the time, other processes used "
+            f"{others:.0%} of one CPU, {steal:.0%} was stolen; measure again, or take medians of several runs"
+        )
     mean_ns, lateness_ns = report["latency_ns"]["mean"], report["lateness_ns"]["mean"]
     if mean_ns and lateness_ns > max(LATE_NS, mean_ns / 5):
         warnings.append(

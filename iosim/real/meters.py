@@ -53,17 +53,21 @@ class Slow:
     switches: tuple[int, int] | None
     """Voluntary and involuntary context switches; None where threads are too many, or ended since the last reading."""
     steal_ns: int
-    """What the host took from the CPUs that were asked for."""
+    """What the host of this virtual machine took from these CPUs."""
+    others_ns: int
+    """CPU time on these CPUs less that of these processes and of our own: what other processes took (sampled)."""
 
 
 def read_slow(pids: Sequence[int], cpus: Sequence[int]) -> Slow:
     """All of them now. A thread that ended takes its switches with it: ``switches`` counts the living."""
     ticks = [_after_name(f"/proc/{pid}/stat")[11:13] for pid in pids]
+    busy_ns, steal_ns = _cpu_use_ns(cpus)
     return Slow(
         user_ticks=sum(int(user) for user, _ in ticks),
         system_ticks=sum(int(system) for _, system in ticks),
         switches=_switches(pids),
-        steal_ns=_steal_ns(cpus),
+        steal_ns=steal_ns,
+        others_ns=busy_ns - cpu_time_ns(pids) - time.process_time_ns(),
     )
 
 
@@ -82,17 +86,21 @@ def _switches(pids: Sequence[int]) -> tuple[int, int] | None:
     return voluntary, involuntary
 
 
-def _steal_ns(cpus: Sequence[int]) -> int:
+def _cpu_use_ns(cpus: Sequence[int]) -> tuple[int, int]:
+    """Time that these CPUs spent in processes, and time that was stolen from them, since the machine started."""
     wanted = {f"cpu{cpu}" for cpu in cpus}
-    ticks = 0
+    busy = steal = 0
     with open("/proc/stat") as lines:
         for line in lines:
             name, *values = line.split()
             if not name.startswith("cpu"):
                 break
             if name in wanted:
-                ticks += int(values[7])
-    return ticks * SECOND_NS // os.sysconf("SC_CLK_TCK")
+                user, nice, system, *_, stolen, _guest, _guest_nice = map(int, values)
+                busy += user + nice + system
+                steal += stolen
+    tick_ns = SECOND_NS // os.sysconf("SC_CLK_TCK")
+    return busy * tick_ns, steal * tick_ns
 
 
 def _after_name(path: str) -> list[str]:

@@ -32,11 +32,12 @@ class Watch:
         while (left_s := self._deadline_s - time.monotonic()) > 0:
             _wait_for([self._server, self._clients], left_s)
             for child in (self._server, self._clients):  # the server first: its error explains that of the clients
-                for message in self._messages(child):
+                said = self._messages(child)
+                for message in said:
                     if "error" in message:
                         self._fail(child, message["error"])
-                    if child is awaited:
-                        return message
+                if child is awaited and said:
+                    return said[0]
         waited_s = time.monotonic() - started_s
         where = self._stands_at()
         stands = f"{where}: the program stands there and makes no call; " if where else ""
