@@ -36,12 +36,19 @@ class Cause(NamedTuple):
 
 def _cost(default: Any, owner: Owner, cause: str, unit: str, source: str) -> Any:
     """A field of the table: what one unit of work is, who pays, and where the default comes from."""
-    return Field(default, description=unit, json_schema_extra={"owner": owner, "cause": cause, "source": source})
+    return Field(
+        _float(default), description=unit, json_schema_extra={"owner": owner, "cause": cause, "source": source}
+    )
 
 
 def _delay(default: Any, unit: str, source: str) -> Any:
     """A field that is a delay: it costs latency and no CPU time of the server."""
-    return Field(default, description=unit, json_schema_extra={"source": source})
+    return Field(_float(default), description=unit, json_schema_extra={"source": source})
+
+
+def _float(default: Any) -> Any:
+    """As it comes out of a file: 225 and 225.0 are one price, and one digest."""
+    return float(default) if isinstance(default, int) else default
 
 
 _GUEST = "facts sheet: measured in C on a 2-vCPU KVM guest (AMD EPYC, Linux 6.18), ±20 %"

@@ -1,0 +1,72 @@
+"""The process that calibrates: ``python -m iosim.calibration``, started by ``iosim.calibrate``.
+
+It stands apart because it pins itself, raises its descriptor limit, stops the garbage collector and forks servers, none
+of which the caller (a notebook, a test) should notice. What it reads and writes is said in ``iosim.real.processes``:
+the spec has ``seconds``, ``scanned``, ``server_cpu`` and ``client_cpu``; it answers lines with ``progress`` and one
+with ``figures``, ``tiers``, ``pace`` (an empty C call: how fast this CPU was) and ``disturbed`` (the fraction of
+segments in which others had the CPUs).
+
+Rounds of hot loops and of servers take turns until the time is up, so that both see the same host.
+"""
+
+import gc
+import os
+import resource
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from iosim.fits import Figures, Fitted, fitted, hot
+from iosim.primitives import Bench, fork_ns
+from iosim.real.processes import die_with, read_spec, tell
+from iosim.runtime_share import serve
+from iosim.waking import Segments, asleep
+
+HOT_ROUNDS = 3
+"""Of hot loops, per round of servers."""
+FEWEST_ROUNDS = 4
+FORKS = 10
+
+
+def main() -> None:
+    spec = read_spec()
+    die_with(spec["parent"])
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    gc.disable()
+    scanned = tuple(spec["scanned"])
+    figures, tiers, pace, disturbed = _measure(spec, scanned)
+    tell(
+        figures={name: tuple(each) for name, each in figures.items()},
+        tiers=tiers,
+        pace=tuple(pace),
+        disturbed=disturbed,
+    )
+
+
+def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, dict[str, Any], Fitted, float]:
+    _pin(spec["server_cpu"])
+    begun_s = time.monotonic()
+    rounds = 0
+    with ExitStack() as stack:
+        segments = Segments(spec["server_cpu"], spec["client_cpu"], stack)  # forks before there are many descriptors
+        forks = fork_ns(FORKS)
+        bench = Bench(scanned)
+        while (past_s := time.monotonic() - begun_s) < spec["seconds"] or rounds < FEWEST_ROUNDS:
+            tell(progress=min(1.0, past_s / spec["seconds"]))
+            for _ in range(HOT_ROUNDS):
+                bench.round()
+                serve(bench.rounds, bench.zero, bench.null)
+            segments.measure(_pin)
+            rounds += 1
+    figures, tiers = hot(bench.rounds, scanned)
+    figures["fork_ns"] = fitted(forks, "the parent's share, through the driver, few descriptors open")
+    return figures | asleep(figures, segments), tiers, fitted(bench.rounds["no call"]), segments.disturbed
+
+
+def _pin(cpu: int) -> None:
+    os.sched_setaffinity(0, [cpu])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""From timed calls to figures of ``iosim.Costs``: which difference of which probes each figure is.
+
+Every figure is a difference of two probes of the same round, so that what both pay cancels: driver, coroutine, Python's
+wrapper, entry and exit. The runtime's share of a call is the cost of its *twin* (/dev/zero, /dev/null) less entry and
+exit; what a twin does in the kernel (a descriptor look-up, a fence: up to some 80 ns) is the error of that split. It
+moves time between the runtime's share and the kernel's, and never changes their sum.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from iosim.costs import Costs
+from iosim.primitives import MESSAGE, READY, SELECTABLE, SIZES, Rounds
+from iosim.runtime_share import EVENTS
+
+TINY_NS = 0.01
+"""No figure is less: a negative one is noise."""
+
+
+class Fitted(NamedTuple):
+    """A figure, its spread (half the distance of its quartiles, over it), and how it was come by."""
+
+    ns: float
+    spread: float
+    how: str
+
+
+Figures = dict[str, Fitted]
+
+
+class Round:
+    """The probes of one round, by name."""
+
+    def __init__(self, rounds: Rounds, number: int) -> None:
+        self._rounds, self._number = rounds, number
+
+    def __getitem__(self, probe: str) -> float:
+        return self._rounds[probe][self._number]
+
+    # what the figures below are made of
+
+    @property
+    def entry(self) -> float:
+        return self["getppid"] - self["no call"]
+
+    @property
+    def read_twin(self) -> float:
+        """A read that finds 64 bytes in a buffer of 64 KiB, without a socket."""
+        return self["read twin"] + self["read null"] - self["read null 64"]
+
+    @property
+    def trap(self) -> float:
+        """One call that does nothing: runtime, entry and exit."""
+        return (self.read_twin + self["write twin"]) / 2
+
+    def slope(self, probe: str, sizes: tuple[int, ...]) -> float:
+        """ns per unit, from the smallest to the largest size."""
+        first, last = sizes[0], sizes[-1]
+        return (self[f"{probe} {last}"] - self[f"{probe} {first}"]) / (last - first)
+
+    def at_zero(self, probe: str, sizes: tuple[int, ...]) -> float:
+        return self[f"{probe} {sizes[0]}"] - sizes[0] * self.slope(probe, sizes)
+
+
+def hot(rounds: Rounds, scanned: tuple[int, ...]) -> tuple[Figures, dict[str, list[tuple[float, float]]]]:
+    """(figures, figures with tiers: (sockets, ns) each) from the rounds of ``iosim.primitives``."""
+    all_rounds = [Round(rounds, number) for number in range(len(rounds["getppid"]))]
+    figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in _fits(scanned).items()}
+    tiers = {}
+    for name, fits in _tiers(scanned).items():
+        tiers[name] = [(float(count), fitted([fit(each) for each in all_rounds]).ns) for count, fit in fits]
+    return figures, tiers
+
+
+def fitted(values: Sequence[float], how: str = "") -> Fitted:
+    """The mean without the outer tenths, and the spread.
+
+    Discussion: not the median. A virtual CPU often has two speeds (a neighbour on the same core: x 1.4), and a server
+    that runs for seconds meets both; the mean of the rounds is what it pays.
+    """
+    ordered = sorted(values)
+    cut, quarter = len(ordered) // 10, len(ordered) // 4
+    middle = max(TINY_NS, statistics.mean(ordered[cut : len(ordered) - cut]))
+    return Fitted(middle, (ordered[-1 - quarter] - ordered[quarter]) / 2 / middle, how)
+
+
+def shares(*names: str) -> dict[str, float]:
+    """How the default table divides what cannot be measured apart."""
+    defaults = Costs()
+    total = sum(defaults.at(name) for name in names)
+    return {name: defaults.at(name) / total for name in names}
+
+
+Fit = Callable[[Round], float]
+
+
+def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
+    above_trap = "above one call that does nothing"
+    sent = shares("write_ns", "input_ns")
+    thread = shares("clone_ns", "thread_exit_ns")
+    return {
+        "call_ns": (
+            lambda r: r.trap - r.entry,
+            "read of /dev/zero and write to /dev/null through the driver, less entry",
+        ),
+        "event_ns": (
+            _event_ns,
+            "epoll_loop on scripted answers, many events a wait, less blocking; and Python's tuple",
+        ),
+        "request_ns": (
+            lambda r: r["serve blocking"] - r["read twin"] - r["write twin"],
+            "blocking on scripted answers, less its two calls",
+        ),
+        "entry_ns": (lambda r: r.entry, "os.getppid less a C function without a call"),
+        "socket_ns": (lambda r: r["socket"] - r.trap, f"socket and TCP_NODELAY, {above_trap}"),
+        "accept_ns": (lambda r: r["accept"] - r.trap, f"accept4 of an established connection, {above_trap}"),
+        "close_ns": (lambda r: r["close"] - r.trap, f"close of a connection whose peer is open, {above_trap}"),
+        "read_ns": (
+            lambda r: r["read few"] - r.read_twin - len(MESSAGE) * r.slope("read", SIZES),
+            "read of 64 bytes less read of /dev/zero",
+        ),
+        "read_empty_ns": (
+            lambda r: r["read empty"] - r.trap,
+            f"EAGAIN, {above_trap}; the runtime's raising of the error is in it",
+        ),
+        "read_byte_ns": (lambda r: r.slope("read", SIZES), _sizes_text("read")),
+        "write_ns": (lambda r: sent["write_ns"] * _sent_ns(r), _sent_text("sending")),
+        "input_ns": (lambda r: sent["input_ns"] * _sent_ns(r), _sent_text("the peer's input")),
+        "write_full_ns": (
+            lambda r: r["write full"] - r.trap,
+            f"EAGAIN, {above_trap}; the runtime's raising of the error is in it",
+        ),
+        "write_byte_ns": (lambda r: r.slope("write", SIZES), _sizes_text("write")),
+        "select_base_ns": (
+            lambda r: r.at_zero("select", scanned[:2]) - r.trap,
+            f"select of none, {above_trap}; the runtime's making and reading of bitmaps is in it",
+        ),
+        "poll_base_ns": (lambda r: r.at_zero("poll", scanned[:2]) - r.trap, f"poll of none, {above_trap}"),
+        "register_ns": (
+            lambda r: _register_ns(r, scanned),
+            "poll that the last descriptor ends at once, less poll with time-out 0, per descriptor",
+        ),
+        "epoll_wait_ns": (
+            lambda r: r.at_zero("epoll", READY) - r.trap,
+            f"epoll_wait that finds some ready, without them, {above_trap}",
+        ),
+        "epoll_event_ns": (
+            lambda r: r.slope("epoll", READY) - r["tuple"],
+            f"epoll_wait with {READY[0]} to {READY[-1]} ready, per event, less Python's tuple",
+        ),
+        "epoll_recheck_ns": (
+            lambda r: r.slope("epoll stale", READY),
+            f"epoll_wait with {READY[0]} to {READY[-1]} listed and not ready, per item",
+        ),
+        "epoll_add_ns": (lambda r: r["epoll add"] - r.trap, f"EPOLL_CTL_ADD, {above_trap}"),
+        "epoll_mod_ns": (lambda r: r["epoll mod"] - r.trap, f"EPOLL_CTL_MOD, {above_trap}"),
+        "clone_ns": (lambda r: thread["clone_ns"] * r["thread"], _THREAD),
+        "thread_exit_ns": (lambda r: thread["thread_exit_ns"] * r["thread"], _THREAD),
+        "epoll_del_ns": (lambda r: r["epoll del"] - r.trap, f"EPOLL_CTL_DEL, {above_trap}"),
+    }
+
+
+def _tiers(scanned: tuple[int, ...]) -> dict[str, list[tuple[int, Fit]]]:
+    """Figures that depend on how many sockets share the cache."""
+
+    def scan(call: str, count: int) -> Fit:
+        return lambda r: (r[f"{call} {count}"] - r.at_zero(call, scanned[:2])) / count - _BESIDE_SCAN[call]
+
+    tiers: dict[str, list[tuple[int, Fit]]] = {}
+    for call in ("poll", "select"):
+        counts = [count for count in scanned[1:] if call == "poll" or count <= SELECTABLE]
+        tiers[f"{call}_scan_ns"] = [(count, scan(call, count)) for count in counts]
+    return tiers
+
+
+_THREAD = "a thread that ends at once, start to end; its share as in the default table"
+_BESIDE_SCAN = {"poll": Costs().at("poll_copy_ns"), "select": Costs().at("select_word_ns") / 64}
+"""What the table prices apart, per descriptor (the defaults are kept: too small to be told from the scan)."""
+
+
+def _event_ns(r: Round) -> float:
+    few, many = EVENTS
+    without_wait = (many * r[f"serve epoll {many}"] - few * r[f"serve epoll {few}"]) / (many - few)
+    return without_wait - r["serve blocking"] + r["tuple"]
+
+
+def _sent_ns(r: Round) -> float:
+    return r["write few"] - r["write twin"] - len(MESSAGE) * r.slope("write", SIZES)
+
+
+def _register_ns(r: Round, scanned: tuple[int, ...]) -> float:
+    middle = scanned[len(scanned) // 2]
+    return (r[f"poll wait {middle}"] - r[f"poll {middle}"]) / middle
+
+
+def _sent_text(part: str) -> str:
+    return f"write of 64 bytes on loopback less write to /dev/null; {part} has its share as in the default table"
+
+
+def _sizes_text(call: str) -> str:
+    return f"{call} of {SIZES[0]} to {SIZES[-1]} bytes, per byte"
