@@ -10,6 +10,7 @@ import _socket
 import ctypes
 import fcntl as _fcntl
 import os
+import platform
 import select as _select
 import signal
 import sys
@@ -17,8 +18,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, MutableSequence
-from errno import EACCES, EINTR, EINVAL
-from typing import Any, NoReturn
+from errno import EACCES, EINTR
+from typing import Any, ClassVar, NoReturn
 
 from iosim.real.burn import burn
 from iosim.real.driver import drive
@@ -149,20 +150,22 @@ class RealKernel:
         return epoll.fileno()
 
     def epoll_ctl(self, epoll: int, operation: int, fd: int, events: int = 0) -> None:
-        kept = self._epolls.get(epoll) or _not_an_epoll(epoll)
-        if operation == EPOLL_CTL_ADD:
+        kept = self._epolls.get(epoll)
+        if kept is None:
+            _ask_c("epoll_ctl", epoll, operation, fd, _EpollEvent(events))
+        elif operation == EPOLL_CTL_ADD:
             kept.register(fd, events)
         elif operation == EPOLL_CTL_MOD:
             kept.modify(fd, events)
         elif operation == EPOLL_CTL_DEL:
             kept.unregister(fd)
         else:
-            raise OSError(EINVAL, os.strerror(EINVAL))
+            _ask_c("epoll_ctl", epoll, operation, fd, _EpollEvent(events))
 
     def epoll_wait(self, epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> list[tuple[int, int]]:
-        kept = self._epolls.get(epoll) or _not_an_epoll(epoll)
-        if maxevents <= 0:
-            raise OSError(EINVAL, os.strerror(EINVAL))
+        kept = self._epolls.get(epoll)
+        if kept is None or maxevents <= 0:
+            _ask_c("epoll_wait", epoll, _EpollEvent(), maxevents, 0)
         return kept.poll(None if timeout_ms < 0 else timeout_ms / 1000, maxevents)
 
     # --- threads, processes, time ------------------------------------------------------------------------------
@@ -243,9 +246,18 @@ def _positions(bitmap: ctypes.Array[ctypes.c_char]) -> list[int]:
     return list(bits_set(int.from_bytes(bitmap.raw, "little")))
 
 
-def _not_an_epoll(fd: int) -> NoReturn:
-    os.fstat(fd)  # EBADF if it is not even open
-    raise OSError(EINVAL, os.strerror(EINVAL))
+class _EpollEvent(ctypes.Structure):
+    """struct epoll_event, epoll_ctl(2): packed on x86-64, as Linux has it there."""
+
+    _pack_ = 1 if platform.machine() == "x86_64" else 0
+    _fields_: ClassVar = [("events", ctypes.c_uint32), ("data", ctypes.c_uint64)]
+
+
+def _ask_c(call: str, epoll: int, *args: Any) -> NoReturn:
+    """A call that Python's ``select.epoll`` cannot make, because it must fail: Linux itself says with which errno."""
+    _libc[call](epoll, *(ctypes.byref(arg) if isinstance(arg, _EpollEvent) else arg for arg in args))
+    _raise_errno()
+    raise AssertionError(f"{call} of descriptor {epoll} is expected to fail: RealKernel did not make it")
 
 
 def _die_with(parent: int) -> None:

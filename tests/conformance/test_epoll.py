@@ -70,6 +70,10 @@ async def test_errors_of_epoll_ctl(world: "World") -> None:
     await close(client)
     with world.fails(EBADF):
         await epoll_ctl(epoll, EPOLL_CTL_ADD, client, EPOLLIN)
+    with world.fails(EBADF):  # both descriptors are looked up before anything else is looked at
+        await epoll_ctl(conn, EPOLL_CTL_ADD, client, EPOLLIN)
+    with world.fails(EBADF):
+        await epoll_ctl(epoll, 7, client, EPOLLIN)
     await close(epoll)
     with world.fails(EBADF):
         await epoll_ctl(epoll, EPOLL_CTL_ADD, conn, EPOLLIN)
