@@ -23,9 +23,10 @@ async def server(listener: int) -> None:
                 if await send_some(fd, conversations[fd]):
                     await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN)
             elif data := await read(fd):
-                for request in conversations[fd].requests(data):
-                    conversations[fd].unsent += await respond(request)
-                if conversations[fd].unsent and not await send_some(fd, conversations[fd]):
+                conversation = conversations[fd]
+                for request in conversation.requests(data):
+                    conversation.unsent += await respond(request)
+                if conversation.unsent and not await send_some(fd, conversation):
                     await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT)
             else:
                 del conversations[fd]

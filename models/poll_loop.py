@@ -21,9 +21,10 @@ async def server(listener: int) -> None:
                 if await send_some(fd, conversations[fd]):
                     fds[fd] = POLLIN
             elif data := await read(fd):
-                for request in conversations[fd].requests(data):
-                    conversations[fd].unsent += await respond(request)
-                if conversations[fd].unsent and not await send_some(fd, conversations[fd]):
+                conversation = conversations[fd]
+                for request in conversation.requests(data):
+                    conversation.unsent += await respond(request)
+                if conversation.unsent and not await send_some(fd, conversation):
                     fds[fd] = POLLOUT
             else:
                 del fds[fd], conversations[fd]

@@ -20,9 +20,10 @@ async def server(listener: int) -> None:
                 readers.add(conn)
                 conversations[conn] = Conversation()
             elif data := await read(fd):
-                for request in conversations[fd].requests(data):
-                    conversations[fd].unsent += await respond(request)
-                if conversations[fd].unsent and not await send_some(fd, conversations[fd]):
+                conversation = conversations[fd]
+                for request in conversation.requests(data):
+                    conversation.unsent += await respond(request)
+                if conversation.unsent and not await send_some(fd, conversation):
                     readers.discard(fd)
                     writers.add(fd)
             else:

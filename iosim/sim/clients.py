@@ -59,6 +59,7 @@ class Clients:
         self.began = 0
         self.asked = 0
         self.open_streams = 0
+        self._direct = self.link.is_direct
         self._nic = kernel.machine.network == "nic"
         self._irq_cpu = kernel.scheduler.cpus[kernel.machine.irq_cpu % kernel.machine.cpus]
         self._send_ns = kernel.rates.ns_of("client_send_ns")
@@ -146,7 +147,10 @@ class Clients:
             self._batch = zip(*next(self._batches), strict=True)
             following = next(self._batch)
         planned = self.began + following[0]
-        arrival = self.link.to_server(planned + self._send_ns, len(following[2]))
+        if self._direct:
+            arrival = planned + self._send_ns
+        else:
+            arrival = self.link.to_server(planned + self._send_ns, len(following[2]))
         self.clock.call_at(arrival, self._arrival, (planned, following[1], following[2]))
 
     def _arrival(self, event: Event) -> None:
@@ -222,6 +226,7 @@ class Clients:
             stream.receive(data)
             return
         self._outbox.setdefault(stream.client, deque()).append((data, request))
+        stream.held_back = True
         self.server_has_read(stream)
 
     def server_has_read(self, stream: Stream) -> None:
@@ -236,6 +241,7 @@ class Clients:
             stream.receive(data)
         if outbox is not None and not outbox:
             del self._outbox[stream.client]
+            stream.held_back = False
 
     # --- being answered
 
@@ -244,12 +250,12 @@ class Clients:
         closed loop's next request and for bytes that fill the send buffer until they are acknowledged."""
         stream, count, finished = departure
         now = self.clock._now
-        arrival = self.link.to_client(now, count)
-        acknowledged = arrival + self.link.latency_ns
-        if acknowledged > now:
-            self.clock.call_at(acknowledged, self._acknowledged, departure)
-        else:
+        if self._direct:
+            arrival = now
             stream.acknowledge(count)
+        else:
+            arrival = self.link.to_client(now, count)
+            self.clock.call_at(arrival + self.link.latency_ns, self._acknowledged, departure)
         done = arrival + self._receive_ns
         for request in finished:
             self.ledger.complete(request, now, done)

@@ -82,7 +82,10 @@ class KernelCore:
             thread.error = fail(errno.EAGAIN)
             thread.state = result = None
         thread.result = result
-        bill = account.price(self.work) if thread.resumed else account.price_call(self.work)
+        if thread.resumed:
+            bill = account.price(self.work)
+        else:
+            bill = account.calls.get(self.work) or account.price_call(self.work)
         if self.tracer is not None:
             self.tracer(self.clock._now + bill.ns, thread, call)
         if thread.call is not None:

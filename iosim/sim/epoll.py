@@ -8,7 +8,6 @@ EXCLUSIVE, one waiter woken per event.
 
 import errno
 from collections import deque
-from typing import NamedTuple
 
 from iosim.sim.files import File, Watcher, fail
 from iosim.syscalls import EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
@@ -50,14 +49,6 @@ class Item:
     def poll(self) -> int:
         """ep_item_poll: which of the wanted events hold; nothing while a ONESHOT item is masked."""
         return self.file.mask() & self.events & ~PRIVATE
-
-
-class Harvest(NamedTuple):
-    """What one walk over the ready list brought."""
-
-    events: list[tuple[int, int]]
-    rechecked: int
-    """Items that were listed and polled, but not ready any more."""
 
 
 class Epoll(File):
@@ -102,8 +93,9 @@ class Epoll(File):
         if item.listed:
             self.ready.remove(item)
 
-    def harvest(self, maxevents: int) -> Harvest:
-        """ep_send_events: walk the ready list from its head, poll each item, return at most ``maxevents``."""
+    def harvest(self, maxevents: int) -> tuple[list[tuple[int, int]], int]:
+        """ep_send_events: walk the ready list from its head, poll each item, return at most ``maxevents`` events, and
+        how many items were listed and polled but not ready any more."""
         ready = self.ready
         found: list[tuple[int, int]] = []
         rechecked = 0
@@ -111,7 +103,7 @@ class Epoll(File):
             if len(found) == maxevents:
                 break
             item = ready.popleft()
-            if not (events := item.poll()):
+            if not (events := item.file.mask() & item.events & ~PRIVATE):
                 item.listed = False
                 rechecked += 1
                 continue
@@ -123,7 +115,7 @@ class Epoll(File):
                 item.listed = False
             else:
                 ready.append(item)
-        return Harvest(found, rechecked)
+        return found, rechecked
 
     def release(self) -> None:
         """The last descriptor of this epoll is closed: its registrations leave their files."""

@@ -7,7 +7,7 @@ whatever else the thread or its CPU did first (queue); then its read, compute an
 
 import hashlib
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from iosim.sim.request import Request
 from iosim.stats import Latencies
@@ -20,12 +20,8 @@ PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute"
 FLUSH_AT = 16_384
 
 
-class Departure(NamedTuple):
-    """Bytes that leave for a client when the write that sends them is done."""
-
-    stream: "Stream"
-    bytes_left: int
-    finished: list[Request]
+Departure = tuple["Stream", int, list[Request]]
+"""Bytes that leave for a client when the write that sends them is done: (stream, bytes, requests they complete)."""
 
 
 class Ledger:
@@ -83,8 +79,8 @@ class Ledger:
             request.wakeup = wakeup
             request.readiness = readiness
             request.queue = now - arrived - wakeup - readiness
-            request.compute_before = thread.compute_ns
-            request.wait_before = thread.wait_ns
+            request.compute_ns = thread.compute_ns
+            request.wait_ns = thread.wait_ns
             if not count:
                 return
 
@@ -98,8 +94,8 @@ class Ledger:
         for request in stream.requests:
             if request.write_from < 0:
                 request.write_from = now
-                request.compute_before = thread.compute_ns - request.compute_before
-                request.wait_before = thread.wait_ns - request.wait_before
+                request.compute_ns = thread.compute_ns - request.compute_ns
+                request.wait_ns = thread.wait_ns - request.wait_ns
             if request.unwritten > left:
                 request.unwritten -= left
                 left = 0
@@ -112,7 +108,7 @@ class Ledger:
         del stream.requests[: len(finished)]
         if left:
             raise RuntimeError(f"the program wrote {left} bytes more than its client asked for")
-        thread.departing = Departure(stream, count, finished)
+        thread.departing = (stream, count, finished)
 
     # --- the client's side
 
@@ -127,7 +123,7 @@ class Ledger:
         if not self.window_from <= planned < self.window_to or done >= self.window_to:
             return
         self.completed += 1
-        compute, waited = request.compute_before, request.wait_before
+        compute, waited = request.compute_ns, request.wait_ns
         parts = self.parts
         parts[0] += request.arrived - planned - request.softirq + done - departed
         parts[1] += request.softirq

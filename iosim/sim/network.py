@@ -20,6 +20,8 @@ class Link:
         self._wire = machine.network == "nic"
         self._ps_per_byte = round(8 * 1000 * SECOND_NS / machine.bandwidth_bit_per_s)
         self._free_at = [0, 0]
+        self.is_direct = not self._wire and not self.latency_ns
+        """What is sent has arrived."""
 
     def to_server(self, now: int, count: int) -> int:
         """Arrival of ``count`` bytes that a client sends."""

@@ -49,7 +49,7 @@ class ReadinessCalls(KernelCore):
     def _sleepy_scan(self, array: Array, timeout_ms: int, once: Work, scanned: Work) -> list[tuple[int, int]] | Blocked:
         """do_select, do_poll: scan; if nothing is ready, register with every file, sleep, and scan again."""
         thread = self.thread
-        table = thread.process.table
+        table = thread.table
         thread.ready_from, thread.ready_to = self.clock._now, -1
         self.readable.start([process.table for process in self.processes.values()])
         scan = array.scan(table, self.readable)
@@ -71,13 +71,13 @@ class ReadinessCalls(KernelCore):
 
     def epoll_create(self) -> int:
         self.work = (EPOLL_DEL, 1)
-        table = self.thread.process.table
+        table = self.thread.table
         fd = table.install(Epoll(self.readable))
         table.epolls[fd] = None
         return fd
 
     def epoll_ctl(self, epoll: int, operation: int, fd: int, events: int = 0) -> None:
-        table = self.thread.process.table
+        table = self.thread.table
         interest, file = table.get(epoll), table.get(fd)
         if not isinstance(interest, Epoll) or file is interest:
             raise fail(errno.EINVAL)
@@ -97,7 +97,7 @@ class ReadinessCalls(KernelCore):
 
     def epoll_wait(self, epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> list[tuple[int, int]] | Blocked:
         thread = self.thread
-        file = thread.process.table.get(epoll)
+        file = thread.table.get(epoll)
         if not isinstance(file, Epoll) or maxevents <= 0:
             raise fail(errno.EINVAL)
         thread.ready_from, thread.ready_to = self.clock._now, -1

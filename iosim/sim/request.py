@@ -2,27 +2,30 @@
 
 
 class Request:
-    """Times in ns of the clock; ``unread`` and ``unwritten`` are the bytes still to come and to go."""
+    """Times in ns of the clock; ``unread`` and ``unwritten`` are the bytes still to come and to go.
+
+    ``softirq`` is what its bytes spent in protocol input on an interrupt CPU, ``arrived`` when its last byte was in the
+    socket, ``begun`` when the read of that byte began, ``write_from`` when the first write of its reply did (-1: not
+    yet). ``compute_ns`` and ``wait_ns`` are the thread's counters at ``begun``, and from ``write_from`` on what was
+    added since.
+    """
 
     __slots__ = (
-        "arrived", "begun", "compute_before", "departed", "planned", "queue", "readiness", "sent", "softirq", "unread",
-        "unwritten", "wait_before", "wakeup", "write_from",
+        "arrived", "begun", "compute_ns", "planned", "queue", "readiness", "softirq", "unread", "unwritten", "wait_ns",
+        "wakeup", "write_from",
     )  # fmt: skip
+
+    arrived: int
+    begun: int
+    wakeup: int
+    queue: int
+    readiness: int
+    compute_ns: int
+    wait_ns: int
 
     def __init__(self, planned: int, request_bytes: int, response_bytes: int) -> None:
         self.planned = planned
         self.unread = request_bytes
         self.unwritten = response_bytes
-        self.arrived = 0
-        """Its last byte is in the server's socket."""
         self.softirq = 0
-        """Time its bytes spent in protocol input on an interrupt CPU."""
-        self.wakeup = 0
-        self.queue = 0
-        self.readiness = 0
-        self.begun = -1
-        """Its last byte is being read."""
-        self.compute_before = 0
-        self.wait_before = 0
         self.write_from = -1
-        self.departed = 0

@@ -53,10 +53,10 @@ class SocketCalls(KernelCore):
 
     def socket(self, flags: int = 0) -> int:
         self.work = (SOCKET, 1)
-        return self.thread.process.table.install(Socket(self.readable, flags))
+        return self.thread.table.install(Socket(self.readable, flags))
 
     def bind(self, fd: int, address: Address) -> None:
-        socket = self.thread.process.table.get(fd)
+        socket = self.thread.table.get(fd)
         self.work = (SOCKET, 1)
         if not isinstance(socket, Socket) or socket.address is not None:
             raise _refused(socket)
@@ -67,7 +67,7 @@ class SocketCalls(KernelCore):
         self.ports[socket.address[1]] = socket
 
     def listen(self, fd: int, backlog: int = 4096) -> None:
-        socket = self.thread.process.table.get(fd)
+        socket = self.thread.table.get(fd)
         self.work = (SOCKET, 1)
         backlog = min(backlog, self.machine.somaxconn) if backlog >= 0 else self.machine.somaxconn
         if isinstance(socket, Listener):
@@ -78,17 +78,17 @@ class SocketCalls(KernelCore):
         if socket.address is None:
             socket.address = ("0.0.0.0", self._free_port())
         self.ports[socket.address[1]] = listener = Listener(socket, backlog)
-        self.thread.process.table.replace(fd, listener)
+        self.thread.table.replace(fd, listener)
 
     def getsockname(self, fd: int) -> Address:
-        file = self.thread.process.table.get(fd)
+        file = self.thread.table.get(fd)
         if not isinstance(file, Socket | Listener | Stream):
             raise fail(errno.ENOTSOCK)
         return file.address or ("0.0.0.0", 0)
 
     def accept4(self, fd: int, flags: int = 0) -> int | Blocked:
         thread = self.thread
-        table = thread.process.table
+        table = thread.table
         listener = table.get(fd)
         if not isinstance(listener, Listener):
             raise _refused(listener)
@@ -106,8 +106,8 @@ class SocketCalls(KernelCore):
 
     def read(self, fd: int, count: int = 65536) -> bytes | Blocked:
         thread = self.thread
-        stream = thread.process.table.get(fd)
-        if not isinstance(stream, Stream):
+        stream = thread.table.get(fd)
+        if type(stream) is not Stream:
             raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
         data = stream.take(count)
         if not data:
@@ -124,8 +124,8 @@ class SocketCalls(KernelCore):
 
     def write(self, fd: int, data: bytes) -> int | Blocked:
         thread = self.thread
-        stream = thread.process.table.get(fd)
-        if not isinstance(stream, Stream):
+        stream = thread.table.get(fd)
+        if type(stream) is not Stream:
             raise fail(errno.EPIPE if isinstance(stream, Socket | Listener) else errno.EINVAL)
         done: int = thread.state or 0
         try:
@@ -156,7 +156,7 @@ class SocketCalls(KernelCore):
             self.work += (WAKE, woken)
 
     def close(self, fd: int) -> None:
-        file = self.thread.process.table.remove(fd)
+        file = self.thread.table.remove(fd)
         self.work = (CLOSE, 1) if isinstance(file, Stream | Listener) else (FCNTL, 1)
         if file.references == 0:
             self.release(file)
@@ -182,7 +182,7 @@ class SocketCalls(KernelCore):
                     stream.reset()
 
     def shutdown(self, fd: int, how: int = SHUT_WR) -> None:
-        stream = self.thread.process.table.get(fd)
+        stream = self.thread.table.get(fd)
         self.work = (WRITE, 1)
         if how != SHUT_WR:
             raise fail(errno.EINVAL)
@@ -194,7 +194,7 @@ class SocketCalls(KernelCore):
             stream.shut_down()
 
     def fcntl(self, fd: int, command: int, argument: int = 0) -> int:
-        file = self.thread.process.table.get(fd)
+        file = self.thread.table.get(fd)
         self.work = (FCNTL, 1)
         if command == F_GETFL:
             return file.flags | O_RDWR
@@ -207,7 +207,7 @@ class SocketCalls(KernelCore):
 
     def connect(self, fd: int, address: Address) -> Blocked | None:
         thread = self.thread
-        file = thread.process.table.get(fd)
+        file = thread.table.get(fd)
         self.work = (SOCKET, 1)
         if isinstance(file, Stream):
             self._announce(file)
@@ -224,7 +224,7 @@ class SocketCalls(KernelCore):
             return Blocked(file, EPOLLOUT)
         file.connecting_to = address
         nonblocking = bool(file.flags & O_NONBLOCK)
-        self._send_syn(thread.process.table, fd, file, 0)
+        self._send_syn(thread.table, fd, file, 0)
         if nonblocking:
             raise fail(errno.EINPROGRESS)
         return self.connect(fd, address)

@@ -84,7 +84,7 @@ class Stream(File):
     """One end of an established connection. The other end is another stream, or a client of the load."""
 
     __slots__ = (
-        "_rx", "address", "announced", "client", "closed", "dead", "eof", "error", "in_flight", "peer",
+        "_rx", "address", "announced", "client", "closed", "dead", "eof", "error", "held_back", "in_flight", "peer",
         "receive_buffer", "requests", "send_buffer", "sending", "shut",
     )  # fmt: skip
 
@@ -103,6 +103,8 @@ class Stream(File):
         """Bytes that wait in the send buffer for room at the peer (streams between programs)."""
         self.in_flight = 0
         """Bytes of the send buffer that a client has not acknowledged yet."""
+        self.held_back = False
+        """A client waits for room in our receive buffer."""
         self.announced = False
         """connect(2) has said that it succeeded."""
         self.eof = False
@@ -117,6 +119,8 @@ class Stream(File):
 
     def mask(self) -> int:
         """tcp_poll."""
+        if self._rx and not self.eof and not self.dead and not self.in_flight and not self.sending and not self.shut:
+            return EPOLLIN | EPOLLOUT  # nearly always
         if self.dead:
             return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | (EPOLLERR if self.error else 0)
         mask = EPOLLIN if self._rx else 0
@@ -251,7 +255,7 @@ class Stream(File):
         if isinstance(peer, Stream):
             if peer.sending:
                 peer.push()
-        elif peer is not None:
+        elif peer is not None and self.held_back:
             peer.server_has_read(self)
 
     def _shut_towards_peer(self) -> None:

@@ -53,7 +53,7 @@ class Thread:
         "scheduler",
         "sleeps",
         "state",
-        "tid",
+        "table", "tid",
         "timed_out",
         "wait_ns",
         "waiting_for",
@@ -64,6 +64,7 @@ class Thread:
     def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler") -> None:
         self.tid = tid
         self.process = process
+        self.table = process.table
         self.code = code
         self.scheduler = scheduler
         self.cpu: Cpu | None = None
