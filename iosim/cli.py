@@ -17,7 +17,7 @@ from rich.text import Text
 from iosim import show
 from iosim.cli_options import JSON_HELP, Asked, output_file, with_options
 from iosim.cli_progress import Bar, bar
-from iosim.programs import Model, bind_params, find, models
+from iosim.programs import Model, bind_params, find, models, names
 
 if TYPE_CHECKING:
     from iosim.results import Run
@@ -85,8 +85,13 @@ def _study(
         result = study(output, quick=quick, progress=progress)
     if as_json:
         print(json.dumps({"path": str(result.path), "report": str(result.report)}))
-    else:
-        print(f"The report is {result.report}")
+        return
+    from iosim.report import Findings
+    from iosim.report_words import Words
+
+    findings = Findings(table=result.table, costs=result.costs, skips=result.skips, quick=quick)
+    _print(show.sentences(Words(findings).summary()))
+    print(f"The report is {result.report}")
 
 
 @_command("iosim list --json")
@@ -230,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         status = STOPPED
     except UsageError as error:
-        return _told(_usage(error), 2)
+        return _told(_usage(error, arguments or sys.argv[1:]), 2)
     except (KeyError, IndexError, UnicodeError, NotImplementedError):
         raise  # our own bug, whatever it derives from: a traceback is what its report needs
     except (ValueError, LookupError, FileExistsError) as error:
@@ -250,11 +255,12 @@ def _told(message: str, status: int) -> int:
     return status
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, arguments: list[str]) -> str:
     """What typer says of the command line, in one line, and where help is."""
     message = error.format_message().strip().rstrip(".")
     context = error.ctx.command_path if error.ctx else "iosim"
-    return f"{message[:1].lower()}{message[1:]}; see `{context} --help`"
+    hint = f"that is a model: `iosim run {arguments[0]}`" if arguments[0] in names() else f"see `{context} --help`"
+    return f"{message[:1].lower()}{message[1:]}; {hint}"
 
 
 if __name__ == "__main__":

@@ -118,6 +118,16 @@ def _figure(figure: Figure) -> str:
     return f"{figure:,.0f}" if figure >= 1000 else f"{figure:.4g}"
 
 
+def sentences(told: Iterable[tuple[str, str]]) -> Table:
+    """(subject, sentence) in two columns."""
+    grid = Table.grid(padding=(0, 2, 1, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for subject, sentence in told:
+        grid.add_row(subject, Text(sentence))
+    return grid
+
+
 def remarks(runs: Iterable[Run]) -> list[str]:
     """Every warning of the runs, once, with the models that it is of."""
     of: dict[str, list[str]] = {}

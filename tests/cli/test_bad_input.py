@@ -28,6 +28,7 @@ COSTS_FILES = {
 CASES = {
     # the command line itself
     "no-such-command": ("rnu", "Did you mean 'run'"),
+    "model-for-a-command": ("epoll_loop --clients 5", "no such command 'epoll_loop'; that is a model: `iosim run"),
     "no-model": ("run", "missing argument 'MODEL'"),
     "no-such-option": ("run epoll_loop --client 5", "--clients"),
     "option-without-value": ("run epoll_loop --clients", "--clients"),
@@ -86,7 +87,14 @@ CASES = {
     **{f"costs-{name}": (f"run epoll_loop --costs {name}", expected) for name, (_, expected) in COSTS_FILES.items()},
     # outputs
     "calibrate-into-nowhere": ("calibrate --output nowhere/host.toml", "the folder nowhere does not exist"),
+    "study-onto-folder": ("study --output .", "is there already"),
     "calibrate-onto-folder": ("calibrate --output .", "is a folder, expected a file"),
+}
+
+
+REAL_CASES = {
+    "too-many-clients": ("measure epoll_loop --clients 10000000", "--clients"),
+    "too-many-cpus": ("measure epoll_loop --cpus 4000", "--cpus"),
 }
 
 
@@ -112,3 +120,11 @@ def test_one_line(arguments: str, expected: str, folder: Path, capsys: pytest.Ca
     assert err.count("\n") == 1
     assert expected in err
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("arguments", "expected"), REAL_CASES.values(), ids=REAL_CASES)
+def test_this_host_is_asked_first(
+    arguments: str, expected: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_one_line(arguments, expected, folder, capsys)
