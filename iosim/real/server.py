@@ -13,9 +13,9 @@ import socket
 import sys
 import threading
 import traceback
+from collections.abc import Coroutine
 from importlib.util import module_from_spec, spec_from_file_location
-from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from iosim.real.burn import burn
 from iosim.real.census import Census
@@ -36,15 +36,17 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     burn(1)  # measures its pace now, and not in the first request
+    program = None
     try:
         server = _load(model)
         kernel = RealKernel(Census(spec["census"]).new_row)
         kernel.failures = _Failures(model)
         listener, port = _listener()
+        program = server(listener, **spec["params"])
         tell(port=port)
-        drive(kernel, server(listener, **spec["params"]))
+        drive(kernel, program)
     except BaseException as error:
-        _fail(model, error)
+        _fail(model, error, program)
     _end(f"{os.path.basename(model)}: the program returned; a server runs until it is stopped")
 
 
@@ -78,18 +80,23 @@ def _load(path: str) -> Program:
     return server
 
 
-def _fail(model: str, error: BaseException) -> NoReturn:
+def _fail(model: str, error: BaseException, program: Coroutine[Any, Any, None] | None = None) -> NoReturn:
     name = os.path.basename(model)
     if isinstance(error, ProgramExit):
         _end(f"{name}: the program called exit({error.code}); a server runs until it is stopped")
-    message = " ".join(str(error).split())
-    _end(f"{name}:{_line(error.__traceback__, model)}: {type(error).__name__}: {message}")
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == model]
+    line = lines[-1] if lines else _awaits_at(model, program)
+    _end(f"{name}:{line}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
-def _line(trace: TracebackType | None, path: str) -> int:
-    """The line of that file where the error arose."""
-    lines = [frame.lineno for frame in traceback.extract_tb(trace) if frame.filename == path]
-    return (lines[-1] if lines else None) or 1
+def _awaits_at(model: str, program: Any) -> int:
+    """The line of that file where the program waits for an answer: what it awaited was refused."""
+    line = 1
+    while (frame := getattr(program, "cr_frame", None)) is not None:
+        if frame.f_code.co_filename == model:
+            line = frame.f_lineno
+        program = program.cr_await
+    return line
 
 
 def _end(error: str) -> NoReturn:

@@ -21,6 +21,11 @@ PROGRAMS = {
     "exits": ("async def server(listener):\n    await exit(3)\n", "called exit(3)"),
     "hangs": ("async def server(listener):\n    await accept4(listener)\n    while True:\n        pass\n", "no call"),
     "hangs_at_once": ("async def server(listener):\n    while True:\n        pass\n", "no call"),
+    "alien": (
+        "import asyncio\nasync def server(listener):\n    await other()\n\n"
+        "async def other():\n    await asyncio.sleep(0)\n",
+        "8: TypeError",
+    ),
     "wrong": ("async def server(listener):\n    await [].append(1)\n", "4: TypeError"),
     "thread": (
         "async def server(listener):\n    await clone(other)\n    while True:\n        await accept4(listener)\n\n"
