@@ -16,7 +16,7 @@ import statistics
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -32,7 +32,6 @@ from iosim.syscalls import (
     SOCK_NONBLOCK,
     FdSet,
     PollFds,
-    Syscall,
     accept4,
     close,
     epoll_ctl,
@@ -113,7 +112,7 @@ class Bench:
         self._threads()
 
     def time(
-        self, probe: str, call: Callable[..., Syscall[Any]], arguments: Sequence[tuple[Any, ...]], warm: int = WARM
+        self, probe: str, call: Callable[..., Awaitable[Any]], arguments: Sequence[tuple[Any, ...]], warm: int = WARM
     ) -> Any:
         """Time one call per entry of ``arguments`` and note the ns per call, ``warm`` calls later (the first calls of
         a kind find cold caches: x 1.5). Gives the last answer."""
@@ -224,7 +223,7 @@ class Bench:
         at once: on its way there the kernel puts a wait-queue entry on every other."""
         for count in self.scanned:
             fds, last = self.near[:count], self.far[count - 1]
-            waits: list[tuple[str, Callable[..., Syscall[Any]], tuple[Any, ...]]] = []
+            waits: list[tuple[str, Callable[..., Awaitable[Any]], tuple[Any, ...]]] = []
             waits.append(("poll", poll, (PollFds(dict.fromkeys(fds, POLLIN)),)))
             if count <= SELECTABLE:
                 readers = FdSet()

@@ -4,15 +4,17 @@
 once, is the kernel's business: the simulated one (``iosim.sim``) or this host's (``iosim.real``). Every call
 raises ``OSError`` with the errno that its manual page names.
 
-Discussion: a call is a slotted object that yields itself, so that one generic ``__await__`` gives each call its
-own result type. A program is therefore an ordinary coroutine, and a kernel drives it with ``send`` and ``throw``.
+Discussion: each call is a generator of one yield that ``types.coroutine`` lets a program await, so that every call
+has its own result type and a trap costs half of what an object with ``__await__`` does. A program is therefore an
+ordinary coroutine, and a kernel drives it with ``send`` and ``throw``.
 """
 
 import fcntl as _fcntl
 import select as _select
 import socket as _socket
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
-from typing import Any, Generic, NoReturn, TypeVar
+from types import coroutine
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 Program = Callable[..., Coroutine[Any, Any, None]]
@@ -42,81 +44,82 @@ EPOLL_CTL_MOD = 3
 FD_SETSIZE = 1024
 
 
-class Syscall(Generic[T]):
-    """One trap: the call's name and its arguments, on their way to a kernel."""
-
-    __slots__ = ("args", "name")
-
-    def __init__(self, name: str, *args: Any) -> None:
-        self.name = name
-        self.args = args
-
-    def __await__(self) -> Generator["Syscall[T]", T, T]:
-        return (yield self)
-
-    def __repr__(self) -> str:
-        return f"{self.name}({', '.join(map(repr, self.args))})"
+Call = tuple[str, tuple[Any, ...]]
+"""What a kernel is handed at a trap: the call's name and its arguments."""
+Trap = Generator[Call, T, T]
+"""One trap: yields the call, is sent its result, returns it."""
 
 
 # --- sockets and files -----------------------------------------------------------------------------------------
 
 
-def socket(flags: int = 0) -> Syscall[int]:
+@coroutine
+def socket(flags: int = 0) -> Trap[int]:
     """socket(2): a new IPv4 stream socket; ``flags`` may be SOCK_NONBLOCK. Errors: EMFILE."""
-    return Syscall("socket", flags)
+    return (yield "socket", (flags,))
 
 
-def bind(fd: int, address: Address) -> Syscall[None]:
+@coroutine
+def bind(fd: int, address: Address) -> Trap[None]:
     """bind(2): give the socket a local address; port 0 lets the kernel choose. Errors: EADDRINUSE, EINVAL."""
-    return Syscall("bind", fd, address)
+    return (yield "bind", (fd, address))
 
 
-def listen(fd: int, backlog: int = 4096) -> Syscall[None]:
+@coroutine
+def listen(fd: int, backlog: int = 4096) -> Trap[None]:
     """listen(2): become a listener. The accept queue holds ``backlog`` + 1 connections, at most somaxconn + 1."""
-    return Syscall("listen", fd, backlog)
+    return (yield "listen", (fd, backlog))
 
 
-def getsockname(fd: int) -> Syscall[Address]:
+@coroutine
+def getsockname(fd: int) -> Trap[Address]:
     """getsockname(2): the socket's own (host, port)."""
-    return Syscall("getsockname", fd)
+    return (yield "getsockname", (fd,))
 
 
-def connect(fd: int, address: Address) -> Syscall[None]:
+@coroutine
+def connect(fd: int, address: Address) -> Trap[None]:
     """connect(2). Errors: ECONNREFUSED, EISCONN, EINPROGRESS and EALREADY under O_NONBLOCK."""
-    return Syscall("connect", fd, address)
+    return (yield "connect", (fd, address))
 
 
-def accept4(fd: int, flags: int = 0) -> Syscall[int]:
+@coroutine
+def accept4(fd: int, flags: int = 0) -> Trap[int]:
     """accept4(2): the oldest established connection of a listener; sleeps while there is none. Errors: EAGAIN,
     EMFILE, EINVAL. ``flags`` may be SOCK_NONBLOCK. The peer's address is not returned."""
-    return Syscall("accept4", fd, flags)
+    return (yield "accept4", (fd, flags))
 
 
-def read(fd: int, count: int = 65536) -> Syscall[bytes]:
+@coroutine
+def read(fd: int, count: int = 65536) -> Trap[bytes]:
     """read(2): 1 … ``count`` bytes, or b"" at end of file; sleeps while there is nothing. Errors: EAGAIN,
     ECONNRESET, EBADF, EINVAL (an epoll descriptor), ENOTCONN (a socket without a peer)."""
-    return Syscall("read", fd, count)
+    return (yield "read", (fd, count))
 
 
-def write(fd: int, data: bytes) -> Syscall[int]:
+@coroutine
+def write(fd: int, data: bytes) -> Trap[int]:
     """write(2): how many bytes were taken. A blocking write sleeps until all of them are; under O_NONBLOCK it
     takes what fits the send buffer. Errors: EAGAIN, EPIPE, ECONNRESET, EBADF, ENOTCONN."""
-    return Syscall("write", fd, data)
+    return (yield "write", (fd, data))
 
 
-def close(fd: int) -> Syscall[None]:
+@coroutine
+def close(fd: int) -> Trap[None]:
     """close(2): free the descriptor; the last one of a file ends the file. Errors: EBADF."""
-    return Syscall("close", fd)
+    return (yield "close", (fd,))
 
 
-def shutdown(fd: int, how: int = SHUT_WR) -> Syscall[None]:
+@coroutine
+def shutdown(fd: int, how: int = SHUT_WR) -> Trap[None]:
     """shutdown(2) with SHUT_WR: the peer reads end of file, our own reading goes on. Errors: ENOTCONN, EBADF."""
-    return Syscall("shutdown", fd, how)
+    return (yield "shutdown", (fd, how))
 
 
-def fcntl(fd: int, command: int, argument: int = 0) -> Syscall[int]:
+@coroutine
+def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
     """fcntl(2) with F_GETFL (the flags; O_NONBLOCK is the one that counts here) or F_SETFL. Errors: EBADF, EINVAL."""
-    return Syscall("fcntl", fd, command, argument)
+    return (yield "fcntl", (fd, command, argument))
 
 
 # --- readiness -------------------------------------------------------------------------------------------------
@@ -189,66 +192,78 @@ class PollFds(dict[int, int]):
         super().__delitem__(fd)
 
 
-def select(readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> Syscall[tuple[list[int], list[int]]]:
+@coroutine
+def select(readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> Trap[tuple[list[int], list[int]]]:
     """select(2): the ready descriptors of either set, ascending; two empty lists at the time-out (-1: none).
     The sets of the caller are left as they are (a C program copies them before the call). Errors: EBADF."""
-    return Syscall("select", readers, writers, timeout_ms)
+    return (yield "select", (readers, writers, timeout_ms))
 
 
-def poll(fds: PollFds, timeout_ms: int = -1) -> Syscall[list[tuple[int, int]]]:
+@coroutine
+def poll(fds: PollFds, timeout_ms: int = -1) -> Trap[list[tuple[int, int]]]:
     """poll(2): (fd, returned events) of every ready entry in array order; [] at the time-out. POLLERR, POLLHUP and
     POLLNVAL come unasked."""
-    return Syscall("poll", fds, timeout_ms)
+    return (yield "poll", (fds, timeout_ms))
 
 
-def epoll_create() -> Syscall[int]:
+@coroutine
+def epoll_create() -> Trap[int]:
     """epoll_create1(2): a descriptor with an empty interest list. Errors: EMFILE."""
-    return Syscall("epoll_create")
+    return (yield "epoll_create", ())
 
 
-def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> Syscall[None]:
+@coroutine
+def epoll_ctl(epoll: int, operation: int, fd: int, events: int = 0) -> Trap[None]:
     """epoll_ctl(2): EPOLL_CTL_ADD, MOD or DEL. ``events`` may carry EPOLLET, EPOLLONESHOT, EPOLLEXCLUSIVE (ADD only).
     Errors: EEXIST, ENOENT, EBADF, EINVAL."""
-    return Syscall("epoll_ctl", epoll, operation, fd, events)
+    return (yield "epoll_ctl", (epoll, operation, fd, events))
 
 
-def epoll_wait(epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> Syscall[list[tuple[int, int]]]:
+@coroutine
+def epoll_wait(epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> Trap[list[tuple[int, int]]]:
     """epoll_wait(2): up to ``maxevents`` (fd, events) from the ready list; [] at the time-out. Errors: EBADF,
     EINVAL."""
-    return Syscall("epoll_wait", epoll, maxevents, timeout_ms)
+    return (yield "epoll_wait", (epoll, maxevents, timeout_ms))
 
 
 # --- threads, processes, time ----------------------------------------------------------------------------------
 
 
-def clone(program: Program, *args: Any) -> Syscall[int]:
+@coroutine
+def clone(program: Program, *args: Any) -> Trap[int]:
     """clone(2) as pthread_create(3) uses it: run ``program(*args)`` in a thread of this process; its thread id."""
-    return Syscall("clone", program, *args)
+    return (yield "clone", (program, *args))
 
 
-def fork(program: Program, *args: Any) -> Syscall[int]:
+@coroutine
+def fork(program: Program, *args: Any) -> Trap[int]:
     """fork(2) whose child runs ``program(*args)`` and exits: the child's process id. Descriptors are shared files."""
-    return Syscall("fork", program, *args)
+    return (yield "fork", (program, *args))
 
 
-def wait() -> Syscall[int]:
+@coroutine
+def wait() -> Trap[int]:
     """wait(2): sleep until a child has ended; its process id. Errors: ECHILD."""
-    return Syscall("wait")
+    return (yield "wait", ())
 
 
-def exit(status: int = 0) -> Syscall[NoReturn]:
+@coroutine
+def exit(status: int = 0) -> Trap[NoReturn]:
     """exit_group(2): end every thread of this process. A thread ends alone by returning."""
-    return Syscall("exit", status)
+    yield "exit", (status,)
+    raise AssertionError("a process came back from exit")
 
 
-def nanosleep(duration_ns: int) -> Syscall[None]:
+@coroutine
+def nanosleep(duration_ns: int) -> Trap[None]:
     """nanosleep(2)."""
-    return Syscall("nanosleep", duration_ns)
+    return (yield "nanosleep", (duration_ns,))
 
 
-def compute(work_ns: int) -> Syscall[None]:
+@coroutine
+def compute(work_ns: int) -> Trap[None]:
     """Not a system call: the program's own work, ``work_ns`` of CPU time in user mode."""
-    return Syscall("compute", work_ns)
+    return (yield "compute", (work_ns,))
 
 
 VOCABULARY: tuple[str, ...] = (

@@ -28,14 +28,15 @@ def drive(kernel: "RealKernel", program: Coroutine[Any, Any, None], census: Muta
         trap = send(None)
         while True:
             try:
-                call, column = calls[trap.name]
-            except (AttributeError, KeyError):
+                name, arguments = trap
+                call, column = calls[name]
+            except (TypeError, ValueError, KeyError):
                 raise TypeError(
                     f"the program awaited {trap!r}: only the calls of iosim.syscalls can be awaited"
                 ) from None
             counts[column] += 1
             try:
-                result = call(*trap.args)
+                result = call(*arguments)
             except Exception as error:
                 trap = throw(error)
             else:

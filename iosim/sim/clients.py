@@ -97,7 +97,7 @@ class Clients:
             self._connecting = False
             self.clock.call_at(self.clock._now + SETTLE_NS, self._begin)
             return
-        self.scheduler.hold()
+        self.scheduler.holding = True
         for client in range(len(self.streams), min(len(self.streams) + GROUP, self.load.clients)):
             self.streams.append(None)
             self._send_syn(client, 0)
@@ -154,13 +154,12 @@ class Clients:
         self.clock.call_at(arrival, self._arrival, (planned, following[1], following[2]))
 
     def _arrival(self, event: Event) -> None:
-        planned, client, data = event._value
         if self._stopped:
             return
         self.asked += 1
         if self.asked < self._limit:
             self._arm_next_arrival()
-        self._ask(planned, client, data)
+        self._ask(*event._value)
 
     def _think(self, client: int, since: int) -> None:
         """Closed loop: when this client asks next."""
@@ -202,14 +201,18 @@ class Clients:
             request.softirq = self.clock._now
             self._irq_cpu.interrupt(bill, self._after_softirq, (stream, data, request))
             return
-        self.scheduler.hold()
+        scheduler = self.scheduler
+        scheduler.holding = True
         self._deliver(stream, data, request)
-        self.scheduler.release()
+        if scheduler.held:
+            scheduler.release()
+        else:
+            scheduler.holding = False
 
     def _after_softirq(self, event: Event) -> None:
         stream, data, request = event._value
         request.softirq = self.clock._now - request.softirq
-        self.scheduler.hold()
+        self.scheduler.holding = True
         self._deliver(stream, data, request)
         self.scheduler.release()
 
@@ -219,9 +222,10 @@ class Clients:
             self._fail(request)
             return
         if stream.requests is None:
-            stream.requests = []
-        stream.requests.append(request)
-        if stream.client not in self._outbox and len(data) <= stream.room():
+            stream.requests = [request]
+        else:
+            stream.requests.append(request)
+        if not stream.held_back and len(data) <= stream.room():
             request.arrived = self.clock._now
             stream.receive(data)
             return
@@ -266,7 +270,7 @@ class Clients:
 
     def _acknowledged(self, event: Event) -> None:
         stream, count, _ = event._value
-        self.scheduler.hold()
+        self.scheduler.holding = True
         stream.acknowledge(count)
         self.scheduler.release()
 
@@ -296,7 +300,7 @@ class Clients:
             return
         self.ledger.window_to = self.clock._now + 1
         self.watch.window_closes()
-        self.scheduler.hold()
+        self.scheduler.holding = True
         for stream in self.streams:
             if stream is not None:
                 stream.receive_eof()

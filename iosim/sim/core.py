@@ -19,10 +19,10 @@ from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.thread import Code, Process, Thread
 from iosim.sim.work import SLEEP, Account, Priced, Rates, Work
-from iosim.syscalls import O_NONBLOCK, VOCABULARY, Syscall
+from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
 
 MILLISECOND_NS = 1_000_000
-Tracer = Callable[[int, Thread, Syscall[Any]], None]
+Tracer = Callable[[int, Thread, Call], None]
 
 
 class Blocked(NamedTuple):
@@ -64,12 +64,12 @@ class KernelCore:
         """The thread has returned or exited."""
         raise AssertionError("only the whole kernel ends threads")
 
-    def enter(self, thread: Thread, call: Syscall[Any], account: Account) -> Priced:
+    def enter(self, thread: Thread, call: Call, account: Account) -> Priced:
         """Run the call's handler, settle what the thread does next, and return the bill."""
         self.thread = thread
         self.work = ()
         try:
-            result = self.handlers[call.name](*call.args)
+            result = self.handlers[call[0]](*call[1])
         except (OSError, ThreadExit) as error:
             thread.error = error
             result = None

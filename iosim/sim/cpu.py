@@ -8,14 +8,14 @@ delays whatever runs.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from simpy.events import Event
 
 from iosim.sim.clock import Callback, Clock
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.work import PROCESS_SWITCH, SWITCH, THREAD_EXIT, Account, Priced, Rates
-from iosim.syscalls import Syscall
+from iosim.syscalls import Call
 
 if TYPE_CHECKING:
     from iosim.sim.core import KernelCore
@@ -88,7 +88,7 @@ class Cpu:
                         thread.departing = ENDED
                         bill = account.price((THREAD_EXIT, 1))
                     else:
-                        census[call.name] += 1
+                        census[call[0]] += 1
                         bill = kernel.enter(thread, call, account)
                 elif thread.notified:
                     thread.notified = False
@@ -254,9 +254,9 @@ class ThreadExit(BaseException):
     """Thrown into a program whose process has called exit."""
 
 
-def _throw(thread: "Thread") -> Syscall[Any]:
+def _throw(thread: "Thread") -> Call:
     """Hand the error of its call to the program."""
     error, thread.error = thread.error, None
     assert error is not None
-    call: Syscall[Any] = thread.code.throw(error)
+    call: Call = thread.code.throw(error)
     return call

@@ -36,6 +36,8 @@ class Watcher(Protocol):
     """The sleepers in select and poll, and who knows which files can be read (see iosim.sim.polling)."""
 
     sleepers: "list[Sleeper]"
+    listening: bool
+    """It wants to know what can be read."""
 
     def became_readable(self, file: "File") -> None: ...
 

@@ -26,8 +26,9 @@ class Scheduler:
         self.idle: dict[Cpu, None] = {}
         self.waiting = 0
         self.wakeups = 0
-        self._holding = False
-        self._held: list[tuple[Cpu, Thread]] = []
+        self.holding = False
+        """An actor acts: what it wakes runs when it has finished (``release``)."""
+        self.held: list[tuple[Cpu, Thread]] = []
 
     def add(self, cpu: "Cpu") -> None:
         self.cpus.append(cpu)
@@ -45,8 +46,8 @@ class Scheduler:
             del self.idle[cpu]
             thread.wake_from = now
             thread.queued_at = now + self.idle_exit_ns
-            if self._holding:
-                self._held.append((cpu, thread))
+            if self.holding:
+                self.held.append((cpu, thread))
             else:
                 self.clock.call_at(now + self.idle_exit_ns, self._awake, (cpu, thread))
             return
@@ -54,16 +55,12 @@ class Scheduler:
             cpu = min(self.cpus, key=lambda cpu: len(cpu.queue))
         cpu.enqueue(thread)
 
-    def hold(self) -> None:
-        """An actor acts: what it wakes runs when it has finished (``release``)."""
-        self._holding = True
-
     def release(self) -> None:
         """Let the CPUs that were woken meanwhile begin; a single one without an event where that is the same."""
-        self._holding = False
-        if not (held := self._held):
+        self.holding = False
+        if not (held := self.held):
             return
-        self._held = []
+        self.held = []
         awake_at = self.clock._now + self.idle_exit_ns
         if len(held) == 1 and self.clock.pass_time(awake_at):
             cpu, thread = held[0]

@@ -148,7 +148,8 @@ class Stream(File):
             self._rx += data
         else:
             self._rx = data
-            self.watcher.became_readable(self)
+            if self.watcher.listening:
+                self.watcher.became_readable(self)
         self.notify(EPOLLIN)
 
     def receive_eof(self) -> None:
@@ -178,7 +179,7 @@ class Stream(File):
             self._rx = data[count:]
             return data[:count]
         self._rx = b""
-        if not self.eof:
+        if self.watcher.listening and not self.eof:
             self.watcher.became_unreadable(self)
         return data
 

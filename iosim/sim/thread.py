@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from iosim.sim.files import File, Table
 from iosim.sim.work import Priced
-from iosim.syscalls import EPOLLERR, EPOLLHUP, Syscall
+from iosim.syscalls import EPOLLERR, EPOLLHUP, Call
 
 if TYPE_CHECKING:
     from iosim.sim.core import Blocked
@@ -68,7 +68,7 @@ class Thread:
         self.code = code
         self.scheduler = scheduler
         self.cpu: Cpu | None = None
-        self.call: Syscall[Any] | None = None
+        self.call: Call | None = None
         self.result: Any = None
         self.error: BaseException | None = None
         self.owed: Priced | None = None
@@ -108,10 +108,12 @@ class Thread:
         """autoremove_wake_function: leave the queue and run, or do not go to sleep at all."""
         if not events & (self.waiting_for | EPOLLERR | EPOLLHUP):
             return False
-        exclusive = self.exclusive and self.waiting_on is not None
-        self.leave_queue()
+        if self.waiting_on is None:
+            return False
+        self.waiting_on.waiters.remove(self)
+        self.waiting_on = None
         self.wake()
-        return exclusive
+        return self.exclusive
 
     def moved_to(self, file: File) -> None:
         self.waiting_on = file
