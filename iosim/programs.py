@@ -148,17 +148,25 @@ def _load(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[key]
+        line = error.lineno if isinstance(error, SyntaxError) else _line(error, path)
         message = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
-        raise ValueError(f"{path}:{_line(error, path)}: {type(error).__name__}: {message}") from None
+        raise ValueError(f"{path}:{line or 1}: {type(error).__name__}: {message}") from None
     return module
 
 
-def _line(error: BaseException, path: Path) -> int:
+def fault_of(model: Model, error: BaseException) -> str | None:
+    """``mine.py:7: ZeroDivisionError: …`` for an error that arose in the model's program, or that a kernel threw into
+    it; None for one that the program had no part in, or that names its place itself."""
+    line, message = _line(error, model.path), " ".join(str(error).split())
+    if line is None or message.startswith(f"{model.path}:"):
+        return None
+    return f"{model.path.name}:{line}: {type(error).__name__}: {message}"
+
+
+def _line(error: BaseException, path: Path) -> int | None:
     """The line of that file where the error arose."""
-    if isinstance(error, SyntaxError) and error.lineno is not None:
-        return error.lineno
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-    return (lines[-1] if lines else None) or 1
+    return lines[-1] if lines else None
 
 
 def _field(document: str, name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from iosim.costs import Costs, load_costs
 from iosim.load import Load
 from iosim.machine import Machine
-from iosim.programs import bind_params, find
+from iosim.programs import bind_params, fault_of, find
 from iosim.results import Run
 from iosim.sim.core import Tracer
 from iosim.sim.world import simulate
@@ -35,18 +35,24 @@ def run(
     each in one line.
     """
     found = find(model)
-    return simulate(
-        found.name,
-        found.server,
-        load or Load(),
-        seed=seed,
-        costs=load_costs(costs),
-        machine=machine or Machine(),
-        params=bind_params(found, params or {}),
-        coalesce=coalesce,
-        tracer=tracer,
-        progress=progress,
-    )
+    table, bound = load_costs(costs), bind_params(found, params or {})
+    try:
+        return simulate(
+            found.name,
+            found.server,
+            load or Load(),
+            seed=seed,
+            costs=table,
+            machine=machine or Machine(),
+            params=bound,
+            coalesce=coalesce,
+            tracer=tracer,
+            progress=progress,
+        )
+    except Exception as error:
+        if fault := fault_of(found, error):
+            raise RuntimeError(fault) from error
+        raise
 
 
 def compare(models: Sequence[str], load: Load | None = None, **options: Any) -> list[Run]:
