@@ -59,6 +59,7 @@ class Clients:
         self.began = 0
         self.asked = 0
         self.open_streams = 0
+        self._open_loop = load.open_loop
         self._direct = self.link.is_direct
         self._nic = kernel.machine.network == "nic"
         self._irq_cpu = kernel.scheduler.cpus[kernel.machine.irq_cpu % kernel.machine.cpus]
@@ -263,7 +264,7 @@ class Clients:
         done = arrival + self._receive_ns
         for request in finished:
             self.ledger.complete(request, now, done)
-            if not self.load.open_loop:
+            if not self._open_loop:
                 self._think(stream.client, done)
         if self.ledger.answered >= self._limit and not self._stopped:
             self.clock.call_at(self.ledger.last_done, lambda _event: self._stop())

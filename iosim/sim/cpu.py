@@ -228,8 +228,9 @@ class Cpu:
         return units, ns, idle_ns
 
     def _softirq_so_far(self) -> int:
-        current = self.softirqs[0] if self.softirqs else None
-        return self.softirq_ns + (max(0, self.clock._now - current.begin) if current else 0)
+        if not self.softirqs:
+            return self.softirq_ns
+        return self.softirq_ns + max(0, self.clock._now - self.softirqs[0].begin)
 
     def _burst_so_far(self) -> int:
         return self.clock._now - self.burst_from - (self._softirq_so_far() - self.softirq_base)

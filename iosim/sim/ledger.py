@@ -105,7 +105,8 @@ class Ledger:
             finished.append(request)
             if not left:
                 break
-        del stream.requests[: len(finished)]
+        if finished:
+            del stream.requests[: len(finished)]
         if left:
             raise RuntimeError(f"the program wrote {left} bytes more than its client asked for")
         thread.departing = (stream, count, finished)
@@ -125,16 +126,20 @@ class Ledger:
         self.completed += 1
         compute, waited = request.compute_ns, request.wait_ns
         parts = self.parts
-        parts[0] += request.arrived - planned - request.softirq + done - departed
-        parts[1] += request.softirq
+        write_from = request.write_from
+        parts[0] += request.arrived - planned + done - departed
         parts[2] += request.wakeup
         parts[3] += request.queue + waited
         parts[4] += request.readiness
-        parts[5] += request.write_from - request.begun - compute - waited
-        parts[6] += compute
-        parts[7] += departed - request.write_from
+        parts[5] += write_from - request.begun - compute - waited
+        parts[7] += departed - write_from
+        if compute:
+            parts[6] += compute
+        if softirq := request.softirq:
+            parts[0] -= softirq
+            parts[1] += softirq
         self._recent.append(done - planned)
-        if len(self._recent) >= FLUSH_AT:
+        if self.completed % FLUSH_AT == 0:
             self._flush()
 
     def close(self) -> bytes:

@@ -119,7 +119,8 @@ class SocketCalls(KernelCore):
         self.work = (READ, 1, READ_BYTE, length)
         if stream.requests:
             self.ledger.was_read(stream, length, thread, self.clock._now)
-        stream.has_read()
+        if stream.held_back or stream.client < 0:
+            stream.has_read()
         return data
 
     def write(self, fd: int, data: bytes) -> int | Blocked:
@@ -128,20 +129,24 @@ class SocketCalls(KernelCore):
         if type(stream) is not Stream:
             raise fail(errno.EPIPE if isinstance(stream, Socket | Listener) else errno.EINVAL)
         done: int = thread.state or 0
-        try:
-            stream.check_writable()
-        except OSError:
-            if done:
-                return done
-            raise
-        while (taken := min(stream.free(), len(data) - done)) > 0:
+        if stream.ending:
+            try:
+                stream.check_writable()
+            except OSError:
+                if done:
+                    return done
+                raise
+        length = len(data)
+        while (taken := min(stream.free(), length - done)) > 0:
             self.work += (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
             if stream.client >= 0:
                 self.ledger.is_written(stream, taken, thread, self.clock._now)
             else:
                 self._send(stream, data[done : done + taken])
             done += taken
-        if done == len(data) or (done and stream.flags & O_NONBLOCK):
+            if done == length:
+                return done
+        if done == length or (done and stream.flags & O_NONBLOCK):
             return done
         self.work += (WRITE_FULL, 1)
         thread.state = done

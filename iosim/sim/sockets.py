@@ -84,7 +84,8 @@ class Stream(File):
     """One end of an established connection. The other end is another stream, or a client of the load."""
 
     __slots__ = (
-        "_rx", "address", "announced", "client", "closed", "dead", "eof", "error", "held_back", "in_flight", "peer",
+        "_rx", "address", "announced", "client", "closed", "dead", "ending", "eof", "error", "held_back",
+        "in_flight", "peer",
         "receive_buffer", "requests", "send_buffer", "sending", "shut",
     )  # fmt: skip
 
@@ -113,14 +114,16 @@ class Stream(File):
         """We send no more."""
         self.dead = False
         """Reset: nothing goes either way."""
+        self.ending = False
+        """One of the three."""
         self.closed = False
         self.error = 0
         """The errno that the next call meets (SO_ERROR)."""
 
     def mask(self) -> int:
         """tcp_poll."""
-        if self._rx and not self.eof and not self.dead and not self.in_flight and not self.sending and not self.shut:
-            return EPOLLIN | EPOLLOUT  # nearly always
+        if not self.ending and not self.in_flight and not self.sending:  # nearly always
+            return EPOLLIN | EPOLLOUT if self._rx else EPOLLOUT
         if self.dead:
             return EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | (EPOLLERR if self.error else 0)
         mask = EPOLLIN if self._rx else 0
@@ -155,7 +158,7 @@ class Stream(File):
     def receive_eof(self) -> None:
         """The peer's FIN."""
         if not self.eof and not self.dead:
-            self.eof = True
+            self.eof = self.ending = True
             self.watcher.became_readable(self)
             self.notify(EPOLLIN | EPOLLRDHUP | (EPOLLHUP if self.shut else 0))
 
@@ -163,7 +166,7 @@ class Stream(File):
         """The peer's RST (tcp_reset): EPIPE after its FIN, else ECONNRESET."""
         if not self.dead:
             self.error = errno.EPIPE if self.eof else errno.ECONNRESET
-            self.dead = True
+            self.dead = self.ending = True
             self.sending = b""
             self.watcher.became_readable(self)
             self.notify(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP)
@@ -179,7 +182,7 @@ class Stream(File):
             self._rx = data[count:]
             return data[:count]
         self._rx = b""
-        if self.watcher.listening and not self.eof:
+        if not self.eof and self.watcher.listening:
             self.watcher.became_unreadable(self)
         return data
 
@@ -231,13 +234,13 @@ class Stream(File):
 
     def shut_down(self) -> None:
         """shutdown(2) SHUT_WR: a FIN follows what is still to be sent."""
-        self.shut = True
+        self.shut = self.ending = True
         self._shut_towards_peer()
         self.notify(EPOLLOUT | (EPOLLHUP if self.eof else 0))
 
     def close(self) -> None:
         """The last descriptor is gone: a FIN, or a RST when bytes were left unread (tcp_close)."""
-        self.closed = self.shut = True
+        self.closed = self.shut = self.ending = True
         if self._rx:
             self.reset()
         else:
