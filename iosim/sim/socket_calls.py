@@ -191,8 +191,10 @@ class SocketCalls(KernelCore):
         self.work = (WRITE, 1)
         if how != SHUT_WR:
             raise fail(errno.EINVAL)
+        if isinstance(stream, Listener):
+            return  # inet_shutdown: a listener has no sending side
         if not isinstance(stream, Stream):
-            raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.ENOTSOCK)
+            raise fail(errno.ENOTCONN if isinstance(stream, Socket) else errno.ENOTSOCK)
         if stream.dead:
             raise fail(errno.ENOTCONN)
         if not stream.shut:
