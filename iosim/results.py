@@ -51,6 +51,16 @@ class Run:
     histogram: str = ""
     """The latencies as an encoded HDR histogram (three digits)."""
 
+    def __str__(self) -> str:
+        from iosim.show import text_of  # shown by whoever asks; a server under measurement loads no tables
+
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        from iosim.show import html_of
+
+        return html_of(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The object that ``--json`` prints."""
         return {"format": FORMAT, **asdict(self), "warnings": list(self.warnings)}
