@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from iosim.study_table import causes_in, medians, noise_floor, ratios
+from iosim.study_table import causes_in, disturbed, medians, noise_floor, ratios
 from iosim.units import duration_text
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Words:
             ("Capacity", self.saturation(1.0)),
             ("Latency", self.latency()),
             ("Agreement", self.agreement()),
-            ("Limits", self._bottleneck()),
+            ("Limits", self.limits()),
         ]
         return [(subject, sentence) for subject, sentence in told if sentence]
 
@@ -110,19 +110,26 @@ class Words:
             f"{_percent(within)} of the simulated figures lie within that noise."
         )
 
-    def _bottleneck(self) -> str:
+    def limits(self) -> str:
+        """What stood in the way of measuring."""
+        told = []
+        busy = disturbed(self.findings.table)
+        if busy.any():
+            told.append(
+                f"In {busy.sum()} of {len(busy)} measured runs this host was busy with other things for more than a "
+                f"twentieth of the time: measure again when it is quiet, before you trust them."
+            )
         limited = ratios(self.findings.table).query("limit != '' and pair == 'sim / real'")
-        if limited.empty:
-            return ""
-        return (
-            f"At {len(limited)} closed-loop points the measured server was not saturated (its clients or the host were "
-            f"the bottleneck); their throughput is shown, and not counted among the errors."
-        )
+        if len(limited):
+            told.append(
+                f"At {len(limited)} closed-loop points the measured server was not saturated (its clients or the host "
+                f"were the bottleneck); their throughput is shown, and not counted among the errors."
+            )
+        return " ".join(told)
 
     def _who(self, connections: int, activity: float) -> str:
-        return f"{connections:,} connections, " + (
-            "all active" if activity == 1 else f"{_percent(activity)} of them active"
-        )
+        many = "one connection" if connections == 1 else f"{connections:,} connections"
+        return f"{many}, " + ("all active" if activity == 1 else f"{_percent(activity)} of them active")
 
     def _at(self, kind: str, activity: float) -> "tuple[pd.DataFrame, str, int]":
         """The rows by model at the largest measured number of connections (simulated, where none was measured)."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from iosim.costs import Costs
 from iosim.machine import Machine
-from iosim.study_grid import FULL, QUICK, Plan, Point, Skip, grid, steady_rate_per_s
+from iosim.study_grid import FULL, QUICK, Plan, Point, Skip, grid, measured_points, steady_rate_per_s
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,8 +98,7 @@ def _measured(
     from iosim.real.measure import measure
     from iosim.study_table import row_of_run
 
-    chosen = [p for p in points if (p.load.clients, p.load.active, p.kind) in plan.measured]
-    jobs = [(point, repetition) for point in chosen for repetition in range(1 + (point.model in plan.repeated))]
+    jobs = [(p, again) for p in measured_points(plan, points) for again in range(1 + (p.model in plan.repeated))]
     random.Random(seed).shuffle(jobs)
     rows: list[dict[str, Any]] = []
     refused: dict[str, Skip] = {}

@@ -20,6 +20,7 @@ SATURATED = 0.9
 UNUSED = ("p90", "p99", "the user and system shares")
 """Beginnings of warnings about figures that a study does not state: its runs are short."""
 SEPARATOR = " | "
+DISTURBED = 0.05
 NOT_SATURATED = "the measured server was not saturated"
 
 
@@ -53,8 +54,8 @@ def row_of_run(point: Point, run: Run, repetition: int) -> dict[str, Any]:
         row |= {_cause(cause): ns / completed for cause, ns in run.cpu_causes_ns.items()}
     idle = run.cpu.get("idle")
     row["utilization"] = None if idle is None else 1 - idle
-    row |= {"client_busy": run.host.get("client_busy"), "steal_ns": run.host.get("steal_ns")}
-    row |= {"hiccups": run.host.get("hiccups", {}).get("count")}
+    row |= {name: run.host.get(name) for name in ("client_busy", "steal_ns", "others_ns")}
+    row["hiccup_ns"] = run.host.get("hiccups", {}).get("total_ns")
     told = [text for text in run.warnings if not text.startswith(UNUSED)]
     return row | {"wall_s": run.wall_s, "costs": run.costs, "warnings": SEPARATOR.join(told)}
 
@@ -152,6 +153,14 @@ def ratios(table: "pd.DataFrame") -> "pd.DataFrame":
             part["limit"] = bound.map({True: NOT_SATURATED, False: ""})
             parts.append(part.assign(quantity=quantity.title, pair=f"{one} / {other}").reset_index())
     return pd.concat(parts, ignore_index=True)[[*POINT, "quantity", "pair", "ratio", "limit"]]
+
+
+def disturbed(table: "pd.DataFrame") -> "pd.Series[bool]":
+    """By real row: was more than a twentieth of the measured time lost, to other processes or to the host? (As
+    ``iosim measure`` warns.)"""
+    real = table[table.world == "real"]
+    lost_ns = real.reindex(columns=["steal_ns", "others_ns", "hiccup_ns"]).max(axis=1)
+    return lost_ns > DISTURBED * real.duration_ns
 
 
 def errors(table: "pd.DataFrame") -> "pd.DataFrame":

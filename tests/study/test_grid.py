@@ -1,8 +1,8 @@
 """Which points a study has."""
 
 from iosim.costs import Costs
-from iosim.study_grid import FULL, QUICK, grid, steady_rate_per_s, why_not
-from iosim.theory import MODELS
+from iosim.shapes import MODELS
+from iosim.study_grid import FULL, QUICK, grid, measured_points, steady_rate_per_s, why_not
 
 
 def test_every_measured_point_is_a_point_of_the_grid() -> None:
@@ -10,6 +10,11 @@ def test_every_measured_point_is_a_point_of_the_grid() -> None:
         points, _ = grid(plan, 2000.0)
         found = {(p.load.clients, p.load.active, p.kind) for p in points if p.model == "epoll_loop"}
         assert set(plan.measured) <= found
+
+
+def test_every_model_is_measured_somewhere() -> None:
+    for plan in (FULL, QUICK):
+        assert {p.model for p in measured_points(plan, grid(plan, 2000.0)[0])} == set(MODELS)
 
 
 def test_one_connection_is_one_point_whatever_the_activity() -> None:

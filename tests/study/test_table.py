@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from iosim.study_table import NOT_SATURATED, POINT, QUANTITIES, errors, medians, noise_floor, ratios
+from iosim.study_table import NOT_SATURATED, POINT, QUANTITIES, disturbed, errors, medians, noise_floor, ratios
 
 
 def test_a_row_is_a_model_a_point_a_world_and_a_repetition(table: pd.DataFrame) -> None:
@@ -62,6 +62,14 @@ def test_a_measured_server_that_was_not_saturated_has_no_saturation_throughput(t
     gone = errors(table)
     many = gone[(gone.model == "threads") & (gone.quantity == "saturation throughput") & (gone.pair == "sim / real")]
     assert many.points.sum() < 4
+
+
+def test_a_run_is_disturbed_when_others_took_a_twentieth_of_its_time(table: pd.DataFrame) -> None:
+    assert not disturbed(table).any()
+    real = table.index[table.world == "real"]
+    table.loc[real[:3], "others_ns"] = 0.06 * table.loc[real[:3], "duration_ns"]
+    table.loc[real[3:5], "hiccup_ns"] = 0.04 * table.loc[real[3:5], "duration_ns"]
+    assert disturbed(table).sum() == 3
 
 
 def test_medians_keep_least_and_most(table: pd.DataFrame) -> None:
