@@ -20,7 +20,7 @@ from iosim.fits import Figures, Fitted, fitted, hot
 from iosim.primitives import Bench, fork_ns
 from iosim.real.processes import die_with, read_spec, tell
 from iosim.runtime_share import serve
-from iosim.waking import Segments, asleep
+from iosim.waking import Segments, settle
 
 HOT_ROUNDS = 3
 """Of hot loops, per round of servers."""
@@ -60,8 +60,10 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
             segments.measure(_pin)
             rounds += 1
     figures, tiers = hot(bench.rounds, scanned)
-    figures["fork_ns"] = fitted(forks, "the parent's share, through the driver, few descriptors open")
-    return figures | asleep(figures, segments), tiers, fitted(bench.rounds["no call"]), segments.disturbed
+    figures["fork_ns"] = fitted(
+        forks, "the parent's share, through the driver; of an interpreter with numpy, so more than a small program pays"
+    )
+    return settle(figures, segments), tiers, fitted(bench.rounds["no call"]), segments.disturbed
 
 
 def _pin(cpu: int) -> None:

@@ -121,15 +121,15 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
             "read of 64 bytes less read of /dev/zero",
         ),
         "read_empty_ns": (
-            lambda r: r["read empty"] - r.trap,
-            f"EAGAIN, {above_trap}; the runtime's raising of the error is in it",
+            lambda r: r["read empty"] - r["read closed"],
+            "EAGAIN less EBADF",
         ),
         "read_byte_ns": (lambda r: r.slope("read", SIZES), _sizes_text("read")),
         "write_ns": (lambda r: sent["write_ns"] * _sent_ns(r), _sent_text("sending")),
         "input_ns": (lambda r: sent["input_ns"] * _sent_ns(r), _sent_text("the peer's input")),
         "write_full_ns": (
-            lambda r: r["write full"] - r.trap,
-            f"EAGAIN, {above_trap}; the runtime's raising of the error is in it",
+            lambda r: r["write full"] - r["write closed"],
+            "EAGAIN less EBADF",
         ),
         "write_byte_ns": (lambda r: r.slope("write", SIZES), _sizes_text("write")),
         "select_base_ns": (

@@ -75,6 +75,9 @@ class Bench:
         self.kernel = RealKernel()
         self.scanned = tuple(scanned)
         self.rounds: Rounds = defaultdict(list)
+        self.zero = os.open("/dev/zero", os.O_RDONLY)
+        self.null = os.open("/dev/null", os.O_RDWR)
+        self.closed = os.dup(self.null)  # a low number, which select can be asked about; closed below
         self.near: list[int] = []
         """The server's ends, non-blocking, with ascending descriptors."""
         self.far: list[int] = []
@@ -86,9 +89,6 @@ class Bench:
             # the far end's number is moved up, so that the near ends fill select's bitmap as a server's do
             self.far.append(self._peer())
             self.near.append(self.kernel.accept4(self._listener.fileno(), SOCK_NONBLOCK))
-        self.zero = os.open("/dev/zero", os.O_RDONLY)
-        self.null = os.open("/dev/null", os.O_RDWR)
-        self.closed = os.dup(self.null)
         os.close(self.closed)
         self.clock_ns = statistics.median(-clock() + clock() for _ in range(1000))
 
@@ -188,6 +188,7 @@ class Bench:
             sent -= len(os.read(peer, 1 << 20))
 
     def _connections(self) -> None:
+        filler = os.dup(self.null)  # takes the number of ``closed``, so that new ones follow one another
         peers = [self._peer() for _ in range(BATCH)]
         last = self.time("accept", accept4, [(self._listener.fileno(), SOCK_NONBLOCK)] * BATCH)
         self.time("close", close, [(fd,) for fd in range(last - BATCH + 1, last + 1)])  # the lowest free ones
@@ -196,6 +197,7 @@ class Bench:
         self.time("close twin", close, [(os.dup(self.null),) for _ in range(BATCH)])
         last = self.time("socket", socket, [(0,)] * BATCH)
         os.closerange(last - BATCH + 1, last + 1)
+        os.close(filler)
 
     def _epoll(self) -> None:
         near, far = self.near[:BATCH], self.far[:BATCH]
@@ -236,6 +238,9 @@ class Bench:
             os.write(last, MESSAGE)
             self.time(f"poll wait {count}", poll, [waits[0][2]] * calls, warm=1)
             os.read(fds[-1], 4096)
+        nowhere = FdSet()
+        nowhere.add(self.closed)
+        self.time("select closed", select, [(nowhere, FdSet(), 0)] * BATCH)
 
     def _threads(self) -> None:
         """A thread that ends at once, from its start to its end."""

@@ -2,8 +2,8 @@
 
 One client asks ``blocking`` for one request after another, so each request is one sleep. Of the CPU time per request,
 the calls and the runtime are known from hot loops (``iosim.fits``); the rest is the sleep: leaving the CPU, coming
-back, and finding caches and branch predictors in others' hands. That rest grows with the time that the CPU was idle;
-the table has one figure for it, taken at ``REFERENCE_PER_S``, and its source tells the curve.
+back (measured apart, by two processes on one CPU), and finding caches and branch predictors in others' hands. That last
+part grows with the time that the CPU was idle, so it is taken at three rates.
 """
 
 import statistics
@@ -18,11 +18,13 @@ from iosim.primitives import MESSAGE
 
 REFERENCE_PER_S = 5000.0
 RARE_PER_S = 1000.0
+BUSY_CLIENTS = 16
 SEGMENT_NS = 20 * MS
 RARE_SEGMENT_NS = 40 * MS
 ROUND_TRIPS = 300
-SLEEPS = 0.95
-"""A segment with fewer sleeps per request had queues: others had the CPU."""
+AWAKE, ASLEEP = 0.1, 0.95
+"""Sleeps per request: a sleeper with fewer than ``ASLEEP`` had queues, so others had the CPU; a busy server with more
+than ``AWAKE`` had pauses, so others had the clients' CPU."""
 QUEUED = 1.5
 """So had one with latencies so many times those of the quick ones."""
 
@@ -33,6 +35,7 @@ class Segments:
     def __init__(self, server_cpu: int, client_cpu: int, stack: ExitStack) -> None:
         self._cpus = server_cpu, client_cpu
         self._sleeper = stack.enter_context(Server("blocking", server_cpu))
+        self._busy = stack.enter_context(Server("epoll_loop", server_cpu, BUSY_CLIENTS))
         self._spinner = stack.enter_context(Server("nonblocking", server_cpu))
         self.closed: list[Served] = []
         """blocking, asked again at once: the CPU is idle as long as the client takes."""
@@ -40,6 +43,8 @@ class Segments:
         self.rare: list[Served] = []
         self.awake: list[Served] = []
         """nonblocking, which never sleeps: what is left of its latency is the client's own."""
+        self.busy: list[Served] = []
+        """epoll_loop, with so many clients that it does not sleep."""
         self.one_cpu_ns: list[float] = []
 
     def measure(self, pin: Callable[[int], None]) -> None:
@@ -50,6 +55,7 @@ class Segments:
             (self.closed, self._sleeper, _load(None, SEGMENT_NS)),
             (self.reference, self._sleeper, _load(REFERENCE_PER_S, SEGMENT_NS)),
             (self.rare, self._sleeper, _load(RARE_PER_S, RARE_SEGMENT_NS)),
+            (self.busy, self._busy, _load(None, SEGMENT_NS, BUSY_CLIENTS)),
             (self.awake, self._spinner, _load(None, SEGMENT_NS)),
         ):
             if served := server.measure(load):
@@ -64,9 +70,9 @@ class Segments:
         return 1 - sum(_undisturbed(each) for each in measured) / max(1, len(measured))
 
 
-def _load(rate_per_s: float | None, duration_ns: int) -> Load:
+def _load(rate_per_s: float | None, duration_ns: int, clients: int = 1) -> Load:
     return Load(
-        clients=1,
+        clients=clients,
         rate_per_s=rate_per_s,
         think_ns=0 if rate_per_s is None else None,
         arrivals="constant",
@@ -77,37 +83,65 @@ def _load(rate_per_s: float | None, duration_ns: int) -> Load:
     )
 
 
-def asleep(figures: Figures, segments: Segments) -> Figures:
-    """The figures of waking, sleeping and switching, and the clients' delays."""
-    served_ns = _served_ns(figures)
-    closed, reference, rare = (_clean(each) for each in (segments.closed, segments.reference, segments.rare))
-    switching = fitted([(total - 2 * served_ns + figures["request_ns"].ns) / 2 for total in segments.one_cpu_ns])
-    parts = shares("wake_ns", "sleep_ns", "switch_ns", "process_switch_ns")
+def settle(figures: Figures, segments: Segments) -> Figures:
+    """The hot figures, with those of messages made right for clients on another CPU; with those of waking, sleeping
+    and switching; and with the clients' delays. What a CPU pays that has gone cold is laid on ``sleep_ns``."""
+    figures = figures | _switching(figures, segments.one_cpu_ns)
+    figures |= _messages(figures, _clean(segments.busy))
+    reference = _clean(segments.reference)
+    cold = [_cold(figures, each) for each in (_clean(segments.closed), reference, _clean(segments.rare))]
+    figures |= _delays(figures, _clean(segments.awake), reference)
+    slept = figures["sleep_ns"]
+    curve = ", ".join(f"{ns:.0f} ns after {idle_us:.0f} µs" for idle_us, ns in sorted(cold))
+    figures["sleep_ns"] = slept._replace(
+        ns=slept.ns + max(0.0, cold[1][1]),
+        how=f"{slept.how}; and what a CPU pays that has gone cold, as blocking shows at {REFERENCE_PER_S:.0f} "
+        f"requests/s (it grows with the time that the CPU was idle: {curve})",
+    )
+    return figures
+
+
+def _cold(figures: Figures, segments: Sequence[Served]) -> tuple[float, float]:
+    """(µs that the CPU was idle, what is left of a request's CPU time when calls, sleep and switch are taken off)."""
+    warm_ns = _served_ns(figures) + sum(figures[name].ns for name in ("read_empty_ns", "sleep_ns", "switch_ns"))
+    rest = fitted([each.cpu_ns - warm_ns for each in segments])
+    return statistics.mean(each.idle_ns for each in segments) / 1000, rest.ns
+
+
+def _switching(figures: Figures, one_cpu_ns: Sequence[float]) -> Figures:
+    """Two processes in turns on one CPU: what is left of a round trip, halved, is one wake-up, sleep and switch."""
+    hot_ns = 2 * _served_ns(figures) - figures["request_ns"].ns + 2 * figures["read_empty_ns"].ns
+    rest = fitted([(total - hot_ns) / 2 for total in one_cpu_ns])
     how = "two processes in turns on one CPU: round trip less hot calls, halved; its share as in the default table"
-    found = {
-        name: Fitted(max(TINY_NS, switching.ns * parts[name]), switching.spread, how)
-        for name in ("wake_ns", "switch_ns", "process_switch_ns")
+    parts = shares("wake_ns", "sleep_ns", "switch_ns", "process_switch_ns")
+    return {name: Fitted(max(TINY_NS, rest.ns * share), rest.spread, how) for name, share in parts.items()}
+
+
+def _messages(figures: Figures, busy: Sequence[Served]) -> Figures:
+    """Sockets that two CPUs share cost more than hot loops on one: what a busy server shows beyond them is laid on
+    read, write and input, in proportion."""
+    waiting_ns = _trap_ns(figures) + figures["epoll_wait_ns"].ns
+    event_ns = figures["event_ns"].ns + figures["epoll_event_ns"].ns + figures["epoll_recheck_ns"].ns
+    hot_ns = _served_ns(figures) + event_ns
+    beyond = fitted([each.cpu_ns - hot_ns - each.calls["epoll_wait"] * waiting_ns for each in busy])
+    names = ("read_ns", "write_ns", "input_ns")
+    times = 1 + beyond.ns / sum(figures[name].ns for name in names)
+    return {
+        name: figures[name]._replace(
+            ns=figures[name].ns * times,
+            how=f"{figures[name].how}; times {times:.2f}, as epoll_loop shows whose clients have another CPU",
+        )
+        for name in names
     }
-    curve = ", ".join(
-        f"{statistics.mean(each.cpu_ns for each in some) - served_ns:.0f} ns after "
-        f"{statistics.mean(each.idle_ns for each in some) / 1000:.0f} µs"
-        for some in (closed, reference, rare)
-    )
-    slept = fitted([each.cpu_ns - served_ns - found["switch_ns"].ns for each in reference])
-    found["sleep_ns"] = slept._replace(
-        how=f"blocking, one client, {REFERENCE_PER_S:.0f} requests/s: CPU time less hot calls and switch; it grows "
-        f"with the time that the CPU was idle (with the switch: {curve})"
-    )
-    return found | _delays(figures, segments.awake, reference, slept.ns + found["switch_ns"].ns)
 
 
-def _delays(figures: Figures, awake: Sequence[Served], reference: Sequence[Served], asleep_ns: float) -> Figures:
+def _delays(figures: Figures, awake: Sequence[Served], reference: Sequence[Served]) -> Figures:
     """The delays that are nobody's CPU time: the clients' own, and an idle CPU's way back."""
     served_ns, trap_ns = _served_ns(figures), _trap_ns(figures)
-    asked_in_vain_ns = 2 * (trap_ns + figures["read_empty_ns"].ns)
-    clients = fitted([each.latency_ns - served_ns - asked_in_vain_ns / 2 for each in _clean(awake)])
-    # the sleeper had entered its read before the request came
-    woken_ns = asleep_ns + served_ns - trap_ns
+    turn_ns = 2 * (trap_ns + figures["read_empty_ns"].ns)
+    clients = fitted([each.latency_ns - served_ns - turn_ns / 2 for each in awake])
+    # the sleeper had entered its read before the request came; that its CPU has gone cold is part of the way back
+    woken_ns = figures["switch_ns"].ns + served_ns - trap_ns
     idle_exit = fitted([each.latency_ns - clients.ns - woken_ns for each in reference])
     how = "nonblocking, one client: median latency less its calls and half a turn; its share as in the default table"
     parts = shares("client_send_ns", "client_receive_ns")
@@ -145,5 +179,5 @@ def _clean(segments: Sequence[Served]) -> Sequence[Served]:
 
 
 def _undisturbed(segment: Served) -> bool:
-    """The clients had their CPU all the time, and the server answered each request before the next came: it slept."""
-    return not segment.hiccups and (segment.sleeps >= SLEEPS or not segment.sleeps)
+    """The clients had their CPU all the time, and the server slept before each request, or before none."""
+    return not segment.hiccups and not AWAKE < segment.sleeps < ASLEEP

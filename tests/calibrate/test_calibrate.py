@@ -15,10 +15,11 @@ pytestmark = pytest.mark.real
 TIMES = 10
 """A host is expected within so many times of the default table, either way."""
 OWN_WAY = {
-    # set by the interpreter, by how deep this host sleeps, or by how fast it copies: no default to compare with
-    *RUNTIME_FIGURES, "sleep_ns", "idle_exit_ns", "read_byte_ns", "write_byte_ns", "select_base_ns", "read_empty_ns",
-    "write_full_ns",
+    # set by the interpreter and its size, by how deep this host sleeps, by how fast it copies: not comparable
+    *RUNTIME_FIGURES, "sleep_ns", "idle_exit_ns", "select_base_ns", "read_byte_ns", "write_byte_ns", "fork_ns",
 }  # fmt: skip
+SLEEPERS = {"wake_ns", "switch_ns", "process_switch_ns", "client_send_ns", "client_receive_ns"}
+"""Where others have the CPUs, as in a test suite that runs in parallel, these are theirs."""
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,8 @@ def test_every_figure_is_positive(costs: Costs) -> None:
 
 def test_figures_are_within_an_order_of_magnitude_of_the_facts(costs: Costs) -> None:
     default = Costs()
-    for name in set(FIGURES) - OWN_WAY:
+    noisy = SLEEPERS if "noisy" in costs.host else set()
+    for name in set(FIGURES) - OWN_WAY - noisy:
         assert default.at(name, 100) / TIMES < costs.at(name, 100) < default.at(name, 100) * TIMES, name
 
 
