@@ -9,6 +9,8 @@ from iosim.results import PERCENTILES, SAMPLES_BEYOND
 
 HIGHEST_NS = 3_600_000_000_000
 DIGITS = 3
+SIGNIFICANT_BITS = 11
+"""2048 buckets per power of two carry three digits."""
 
 
 class Latencies:
@@ -28,7 +30,10 @@ class Latencies:
         self.count += len(values)
         self.sum_ns += int(values.sum())
         self.max_ns = max(self.max_ns, int(values.max()))
-        for value, count in zip(*np.unique(values, return_counts=True), strict=True):
+        # the histogram keeps SIGNIFICANT_BITS of a value: what is one bucket is recorded at once (tests/bench)
+        dropped_bits = np.maximum(np.frexp(values)[1] - SIGNIFICANT_BITS, 0)
+        kept = values >> dropped_bits << dropped_bits
+        for value, count in zip(*np.unique(kept, return_counts=True), strict=True):
             self._histogram.record_value(max(1, int(value)), int(count))
 
     def summary(self) -> tuple[dict[str, float | None], list[str]]:

@@ -8,7 +8,7 @@ due even if earlier ones of that connection are unanswered; the receive window o
 
 import heapq
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from simpy.events import Event
@@ -106,21 +106,45 @@ class Clients:
         self.scheduler.release()
 
     def _send_syn(self, client: int, retries: int) -> None:
-        """The handshake; a SYN that meets a full accept queue is dropped and sent again after 1, 2, 4 … s."""
+        """The handshake; a SYN that meets a full queue is dropped and sent again after 1, 2, 4 … s."""
+        if self._direct:
+            self._syn_arrives(client, retries)
+        else:
+            self._after_ns(self.link.latency_ns, lambda: self._syn_arrives(client, retries))
+
+    def _syn_arrives(self, client: int, retries: int) -> None:
+        if self.listener.admit_syn():
+            if self._direct:
+                self._ack_arrives(client, 0)
+            else:
+                self._after_ns(2 * self.link.latency_ns, lambda: self._ack_arrives(client, 0))
+        elif retries < SYN_RETRIES:
+            self._after_ns(SYN_RETRY_NS << retries, lambda: self._send_syn(client, retries + 1))
+
+    def _ack_arrives(self, client: int, retries: int) -> None:
+        """The connection is established, unless the accept queue has filled up since the SYN: then the server sends its
+        SYN-ACK again, and the client its ACK."""
         listener = self.listener
-        if listener.has_room():
-            stream = self.kernel.new_stream(listener.address)
-            stream.client = client
-            stream.peer = self
-            self.streams[client] = stream
-            self.open_streams += 1
-            listener.establish(stream)
+        if not listener.has_room():
+            if retries < SYN_RETRIES:
+                self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
             return
-        self.kernel.syns_dropped += 1
-        if retries < SYN_RETRIES:
-            self.clock.call_at(
-                self.clock._now + (SYN_RETRY_NS << retries), lambda _event: self._send_syn(client, retries + 1)
-            )
+        stream = self.kernel.new_stream(listener.address)
+        stream.client = client
+        stream.peer = self
+        self.streams[client] = stream
+        self.open_streams += 1
+        listener.establish(stream)
+
+    def _after_ns(self, delay_ns: int, act: Callable[[], None]) -> None:
+        """An event of its own: whom it wakes runs after it."""
+
+        def event(_event: Event) -> None:
+            self.scheduler.holding = True
+            act()
+            self.scheduler.release()
+
+        self.clock.call_at(self.clock._now + delay_ns, event)
 
     # --- asking
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from iosim.sim.thread import Thread
 
 PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute", "write")
-FLUSH_AT = 16_384
+FLUSH_AT = 65_536
 
 
 Departure = tuple["Stream", int, list[Request]]

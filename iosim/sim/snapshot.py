@@ -8,6 +8,7 @@ from iosim.load import SECOND_NS, Load
 from iosim.results import Run
 from iosim.sim.epoll import Epoll
 from iosim.sim.ledger import PARTS
+from iosim.sim.sockets import Listener
 from iosim.sim.work import CAUSE_OF, KIND_NAMES
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def run_of(
             by_cause[cause.cause] = by_cause.get(cause.cause, 0) + ns[kind]
     latency, warnings = ledger.latencies.summary()
     completed = ledger.completed
-    if kernel.syns_dropped:
-        warnings.append(f"{kernel.syns_dropped} SYNs were dropped by a full accept queue")
+    if dropped := sum(port.syns_dropped for port in kernel.ports.values() if isinstance(port, Listener)):
+        warnings.append(f"{dropped} SYNs were dropped by a full accept queue")
     in_flight = ledger.issued - completed - ledger.dropped - ledger.failed
     assert in_flight >= 0, "more requests out than in"
     return Run(

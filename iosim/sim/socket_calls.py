@@ -49,7 +49,6 @@ class SocketCalls(KernelCore):
         self.ports: dict[int, Socket | Listener] = {}
         self.next_port = FIRST_EPHEMERAL_PORT
         self.loopback = self.machine.network == "loopback"
-        self.syns_dropped = 0
 
     def socket(self, flags: int = 0) -> int:
         self.work = (SOCKET, 1)
@@ -250,7 +249,7 @@ class SocketCalls(KernelCore):
         if not isinstance(listener, Listener):
             socket.pending_error = errno.ECONNREFUSED
             socket.notify(socket.mask())
-        elif listener.has_room():
+        elif listener.admit_syn():
             ours = self.new_stream(socket.address or ("127.0.0.1", self._free_port()))
             theirs = self.new_stream(listener.address)
             theirs.announced = True
@@ -262,7 +261,6 @@ class SocketCalls(KernelCore):
             listener.establish(theirs)
             ours.notify(EPOLLOUT)
         elif retries < SYN_RETRIES:
-            self.syns_dropped += 1
             when_ns = self.clock._now + (SYN_RETRY_NS << retries)
             self.clock.call_at(when_ns, lambda _event: self._send_syn(table, fd, socket, retries + 1))
         else:

@@ -35,7 +35,7 @@ class Socket(File):
 class Listener(File):
     """A listening socket: half-open connections in the SYN queue, established ones in the accept queue."""
 
-    __slots__ = ("accept_queue", "address", "backlog", "closed", "syns_dropped")
+    __slots__ = ("accept_queue", "address", "backlog", "closed", "syn_queue", "syns_dropped")
 
     def __init__(self, socket: Socket, backlog: int) -> None:
         super().__init__(socket.watcher, socket.flags)
@@ -43,6 +43,8 @@ class Listener(File):
         self.address: Address = socket.address
         self.backlog = backlog
         self.accept_queue: deque[Stream] = deque()
+        self.syn_queue = 0
+        """Half-open connections: their SYN has come, their ACK has not."""
         self.syns_dropped = 0
         self.closed = False
 
@@ -53,8 +55,17 @@ class Listener(File):
         """sk_acceptq_is_full is ``length > backlog``: one more than the backlog is admitted."""
         return len(self.accept_queue) <= self.backlog
 
+    def admit_syn(self) -> bool:
+        """tcp_conn_request: a SYN enters the SYN queue, or is dropped because that or the accept queue is full."""
+        if not self.has_room() or self.syn_queue > self.backlog:
+            self.syns_dropped += 1
+            return False
+        self.syn_queue += 1
+        return True
+
     def establish(self, stream: "Stream") -> None:
-        """The handshake is done: into the accept queue."""
+        """The ACK of the handshake: from the SYN queue into the accept queue."""
+        self.syn_queue -= 1
         self.accept_queue.append(stream)
         if len(self.accept_queue) == 1:
             self.watcher.became_readable(self)
