@@ -31,6 +31,7 @@ from iosim.syscalls import (
     listen,
     nanosleep,
     read,
+    shutdown,
     socket,
     write,
 )
@@ -69,6 +70,25 @@ async def test_a_port_is_free_again_after_close(world: "World") -> None:
     again = await socket()
     await bind(again, address)
     assert await getsockname(again) == address
+
+
+async def test_a_connection_holds_its_port(world: "World") -> None:
+    listener, address = await world.listener()
+    client = await world.client(address)
+    conn = await accept4(listener)
+    await close(listener)
+    for fd in (client, conn):
+        with world.fails(EADDRINUSE):
+            await bind(await socket(), await getsockname(fd))
+
+
+async def test_a_socket_whose_connection_has_ended_may_be_bound_anew(world: "World") -> None:
+    client, conn = await world.pair()
+    await close(conn)
+    with world.fails(EINVAL):
+        await bind(client, ("127.0.0.1", 0))
+    await shutdown(client)
+    await bind(client, ("127.0.0.1", 0))  # Linux gave its port back
 
 
 async def test_getsockname_of_both_ends(world: "World") -> None:
@@ -184,6 +204,31 @@ async def test_a_nonblocking_connect_that_is_refused(world: "World") -> None:
     assert await world.ready(client, POLLOUT, 200) & (POLLOUT | POLLHUP) == POLLOUT | POLLHUP
     with world.fails(ECONNREFUSED):
         await connect(client, address)
+
+
+async def test_what_a_refused_socket_says(world: "World") -> None:
+    listener, address = await world.listener()
+    await close(listener)
+    client = await socket(SOCK_NONBLOCK)
+    with world.fails(EINPROGRESS):
+        await connect(client, address)
+    assert await world.ready(client, POLLOUT, 200)
+    with world.fails(EINVAL):
+        await listen(client)
+    with world.fails(ECONNREFUSED):
+        await read(client)
+    assert await read(client) == b""  # the error is told once
+
+
+async def test_a_client_may_leave_before_it_is_accepted(world: "World") -> None:
+    listener, address = await world.listener()
+    client = await socket(SOCK_NONBLOCK)
+    with world.fails(EINPROGRESS):
+        await connect(client, address)
+    assert await world.ready(client, POLLOUT, 200)
+    await close(client)
+    assert await world.ready(listener) == POLLIN
+    assert await read(await accept4(listener)) == b""
 
 
 @pytest.mark.parametrize("backlog", [0, 1, 4])

@@ -133,6 +133,15 @@ async def test_events_of_a_new_socket(world: "World") -> None:
     assert await world.ready(fd, 0) == POLLHUP  # unasked
 
 
+async def test_select_takes_a_new_socket_for_ready(world: "World") -> None:
+    for nothing in range(2):  # whatever was asked before
+        fd = await socket()
+        assert await select(fd_set(fd), fd_set(fd), 0) == ([fd], [fd])
+        assert await world.ready(fd, 0) == POLLHUP
+        await select(FdSet(), FdSet(), nothing)
+        await poll(PollFds(), nothing)
+
+
 async def test_events_of_a_half_close(world: "World") -> None:
     client, conn = await world.pair()
     await shutdown(client)

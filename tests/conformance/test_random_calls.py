@@ -4,8 +4,8 @@ A sequence is data, so that Hypothesis can shrink it; a failure prints it, and `
 Descriptors are named by the order in which their numbers were first seen: both kernels give the lowest free one.
 
 Left out, because Linux itself answers by chance or by its buffers: amounts near a full buffer (a flood is compared by
-what the reader counts), blocking calls, a second's wait (a dropped SYN comes again), a socket that connects to itself,
-epoll descriptors in interest lists of others.
+what the reader counts), blocking calls, a second's wait (a dropped SYN comes again, TIME_WAIT ends), a socket that
+connects to itself, epoll descriptors in interest lists of others.
 """
 
 from collections.abc import Awaitable, Callable
@@ -70,6 +70,7 @@ class Player:
     settle_ns: int = 0
     fds: list[int] = field(default_factory=list)
     peers: dict[int, int] = field(default_factory=dict)
+    bound: dict[int, None] = field(default_factory=dict)
     transcript: list[str] = field(default_factory=list)
     written: int = 0
 
@@ -77,6 +78,7 @@ class Player:
         """A listener, an epoll descriptor and two connections to begin with; then the calls, each with its answer."""
         listener, address = await self.world.listener(flags=SOCK_NONBLOCK)
         self.fds += [listener, await epoll_create()]
+        self.bound[listener] = None
         for _ in range(2):
             client = await self.world.client(address)
             conn = await accept4(listener, SOCK_NONBLOCK)
@@ -111,12 +113,13 @@ class Player:
 
     async def bind(self, place: int) -> None:
         await bind(self.fd(place), ("127.0.0.1", 0))
+        self.bound[self.fd(place)] = None
 
     async def bind_as(self, place: int, other: int) -> str | None:
-        address = await getsockname(self.fd(other))
-        if address[1] == 0:
-            return "no address"
-        await bind(self.fd(place), address)
+        """To a port that is taken by a socket that was bound (one of a connection is given back when that ends)."""
+        if self.fd(other) not in self.bound:
+            return "not bound"
+        await bind(self.fd(place), await getsockname(self.fd(other)))
         return None
 
     async def listen(self, place: int, backlog: int) -> None:
@@ -166,6 +169,7 @@ class Player:
     async def close(self, place: int) -> None:
         fd = self.fd(place)
         self.peers.pop(self.peers.pop(fd, -1), None)
+        self.bound.pop(fd, None)
         await close(fd)
 
     async def shutdown(self, place: int) -> None:

@@ -59,6 +59,12 @@ async def test_read_of_nothing_returns_nothing_at_once(world: "World") -> None:
     assert await read(conn) == b"x"
 
 
+async def test_read_of_nothing_needs_no_peer(world: "World") -> None:
+    listener, _ = await world.listener()
+    for fd in (listener, await socket()):
+        assert await read(fd, 0) == b""
+
+
 async def test_write_of_nothing_writes_nothing(world: "World") -> None:
     client, conn = await world.pair()
     assert await write(client, b"") == 0
@@ -101,6 +107,27 @@ async def test_shutdown_needs_a_peer(world: "World") -> None:
     await close(fd)
     with world.fails(EBADF):
         await shutdown(fd)
+
+
+async def test_shutdown_of_a_listener_for_writing_does_nothing(world: "World") -> None:
+    listener, address = await world.listener()
+    await shutdown(listener)
+    client = await world.client(address)
+    await write(client, b"x")
+    assert await read(await accept4(listener)) == b"x"
+
+
+async def test_shutdown_after_the_end_of_the_connection(world: "World") -> None:
+    client, conn = await world.pair()
+    await close(conn)
+    await shutdown(client)  # the second end: now there is no connection any more
+    with world.fails(ENOTCONN):
+        await shutdown(client)
+    client, conn = await world.pair()
+    await write(client, b"nobody reads this")
+    await close(conn)
+    with world.fails(ENOTCONN):
+        await shutdown(client)
 
 
 async def test_a_socket_without_a_peer_neither_reads_nor_writes(world: "World") -> None:
