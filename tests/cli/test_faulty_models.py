@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from iosim.cli import main
+from iosim.sim.watchdog import Watchdog
 
 HEAD = "from iosim.syscalls import accept4, read\n\n\nasync def server(listener):\n    conn = await accept4(listener)\n"
 FAULTS = {
@@ -29,7 +30,10 @@ def test_the_line_is_named(
     assert (out, err) == ("", f"iosim: {expected}\n")
 
 
-def test_a_program_that_never_awaits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_program_that_never_awaits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Watchdog.__init__, "__defaults__", (0.3,))  # seconds of patience
     mine = tmp_path / "mine.py"
     mine.write_text(HEAD + "    while True:\n        pass\n")
     assert main(["run", str(mine)]) == 1
