@@ -1,4 +1,4 @@
-"""The clients' process: ``python -m iosim.real.clients`` opens the connections, asks, and reads the meters.
+"""The clients' process: ``main`` opens the connections, asks, and reads the meters.
 
 What it reads and writes is said in ``iosim.real.processes``: the spec has ``port``, ``server`` (its process group),
 ``load``, ``seed``, ``census`` (descriptor), ``cpus`` (the server's) and ``cpu`` (its own); the answer is one line with
@@ -192,7 +192,3 @@ def _figures(loop: Loop, window_ns: int) -> dict[str, Any]:
 
 def _difference(before: tuple[int, int] | None, after: tuple[int, int] | None) -> list[int] | None:
     return [after[0] - before[0], after[1] - before[1]] if before and after else None
-
-
-if __name__ == "__main__":
-    main()

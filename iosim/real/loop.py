@@ -79,12 +79,15 @@ class Loop:
         """
         clock, poll, asking, by_fd = time.perf_counter_ns, self._epoll.poll, self.asking, self._by_fd
         before_ns, work, turns = clock(), 0, 0
-        while (now_ns := clock()) < until_ns:
+        while True:
+            now_ns = clock()
             turn_ns = now_ns - before_ns
             if turn_ns > HICCUP_NS and turn_ns > HICCUP_NS + work * WORK_NS:
                 self.hiccups_ns.append(turn_ns)
             if not work:
                 self.idle_ns += turn_ns
+            if now_ns >= until_ns:
+                break
             before_ns, work = now_ns, 0
             while asking.next_ns <= now_ns:
                 self._send(*asking.take(), now_ns)

@@ -51,7 +51,7 @@ def measure(
     RuntimeError when the program raised, returned or hung (it names the line), or the time was over.
     """
     if not sys.platform.startswith("linux"):
-        raise RuntimeError(f"a real run needs Linux, this is {sys.platform}: `iosim run` simulates it anywhere")
+        raise RuntimeError(f"a real run needs Linux, this is {sys.platform}")
     found = find(model)
     bound = bind_params(found, params or {})
     check_limits(load.clients)

@@ -44,13 +44,17 @@ def tell(**message: Any) -> None:
     os.write(1, json.dumps(message).encode() + b"\n")
 
 
+# as multiprocessing does it: the child finds its modules where we found ours, whatever lies in the current folder
+_START = "import sys; sys.path[:] = sys.argv[2:]; from importlib import import_module as m; m(sys.argv[1]).main()"
+
+
 class Child:
-    """A process of ours that runs ``python -m module``, and all that it starts."""
+    """A process of ours that runs ``main()`` of a module, and all that it starts."""
 
     def __init__(self, module: str, *, inherit: tuple[int, ...]) -> None:
         self._stderr = os.memfd_create(module)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-c", _START, module, *sys.path],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

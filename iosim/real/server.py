@@ -1,4 +1,4 @@
-"""The server's process: ``python -m iosim.real.server`` drives one model on this host's kernel until it is killed.
+"""The server's process: ``main`` drives one model on this host's kernel until it is killed.
 
 It imports no more than it needs, because a forked worker starts with a copy of it. What it reads and writes is said in
 ``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``cpus`` (numbers) and ``census`` (descriptor); the
@@ -11,7 +11,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
 import traceback
 from collections.abc import Coroutine
 from importlib.util import module_from_spec, spec_from_file_location
@@ -103,8 +102,3 @@ def _end(error: str) -> NoReturn:
     """Tell the parent, and end all threads, whatever they do (``sys.exit`` would wait for them)."""
     tell(error=error)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    threading.current_thread().name = "server"
-    main()

@@ -1,6 +1,7 @@
 """What a measurement gives: figures that add up and are possible."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -105,3 +106,11 @@ def test_an_overloaded_server_leaves_requests_in_flight() -> None:
     assert run.requests["in_flight"] > 100
     assert run.requests["issued"] == run.requests["completed"] + run.requests["in_flight"]
     assert run.throughput_per_s < 550
+
+
+def test_modules_are_found_where_ours_were_whatever_lies_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "select.py").write_text("raise RuntimeError('not the one of the library')\n")
+    monkeypatch.chdir(tmp_path)
+    assert measure("epoll_loop", Load(clients=1, think_ns=0, requests=5)).requests["completed"] == 5
