@@ -150,6 +150,7 @@ class Table:
         old = self.get(fd)
         new.fd, new.references, new.waiters = fd, old.references, old.waiters
         self.files[fd] = new
+        old.watcher.became_unreadable(old)
         for waiter in new.waiters:
             waiter.moved_to(new)
 

@@ -118,7 +118,7 @@ class SelectArray:
         asked = self.writers
         for file in readable.files:
             fd = file.fd
-            if self.readers >> fd & 1 and open_files[fd] is file:
+            if fd >= 0 and self.readers >> fd & 1 and open_files[fd] is file:
                 asked |= 1 << fd
         for fd in table.epolls:
             asked |= bits & (1 << fd)
@@ -139,7 +139,7 @@ class SelectArray:
 
     def wants(self, table: Table, file: File, events: int) -> bool:
         fd = file.fd
-        if table.files[fd] is not file:
+        if fd < 0 or table.files[fd] is not file:
             return False
         reads = self.readers >> fd & 1 and events & SELECT_IN
         return bool(reads or (self.writers >> fd & 1 and events & SELECT_OUT))

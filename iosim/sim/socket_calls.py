@@ -6,6 +6,7 @@ the sender's CPU runs the receiver's TCP input inside ``write``.
 """
 
 import errno
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -47,20 +48,29 @@ class SocketCalls(KernelCore):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.ports: dict[int, Socket | Listener] = {}
+        self.stream_ports: Counter[int] = Counter()
+        """How many connections between programs use a port."""
         self.next_port = FIRST_EPHEMERAL_PORT
         self.loopback = self.machine.network == "loopback"
 
     def socket(self, flags: int = 0) -> int:
         self.work = (SOCKET, 1)
-        return self.thread.table.install(Socket(self.readable, flags))
+        return self.thread.table.install(self._new_socket(flags))
+
+    def _new_socket(self, flags: int) -> Socket:
+        socket = Socket(self.readable, flags)
+        self.readable.became_readable(socket)  # POLLHUP, as long as it has no peer
+        return socket
 
     def bind(self, fd: int, address: Address) -> None:
         socket = self.thread.table.get(fd)
         self.work = (SOCKET, 1)
+        if isinstance(socket, Stream) and socket.over:
+            socket = self._unconnected(fd, socket)
         if not isinstance(socket, Socket) or socket.address is not None:
             raise _refused(socket)
         host, port = address
-        if port and port in self.ports:
+        if port and (port in self.ports or self.stream_ports[port]):
             raise fail(errno.EADDRINUSE)
         socket.address = (host, port or self._free_port())
         self.ports[socket.address[1]] = socket
@@ -107,6 +117,8 @@ class SocketCalls(KernelCore):
         thread = self.thread
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
+            if isinstance(stream, Socket | Listener) and not count:
+                return b""  # sock_read_iter looks at nothing else then
             raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
         data = stream.take(count)
         if not data:
@@ -176,6 +188,7 @@ class SocketCalls(KernelCore):
         elif isinstance(file, Stream):
             self.rates.closed()
             file.close()
+            self.stream_ports.subtract((file.address[1],))
         elif isinstance(file, Socket | Listener):
             if file.address is not None and self.ports.get(file.address[1]) is file:
                 del self.ports[file.address[1]]
@@ -194,7 +207,7 @@ class SocketCalls(KernelCore):
             return  # inet_shutdown: a listener has no sending side
         if not isinstance(stream, Stream):
             raise fail(errno.ENOTCONN if isinstance(stream, Socket) else errno.ENOTSOCK)
-        if stream.dead:
+        if stream.over:
             raise fail(errno.ENOTCONN)
         if not stream.shut:
             stream.shut_down()
@@ -256,6 +269,7 @@ class SocketCalls(KernelCore):
             ours.peer, theirs.peer = theirs, ours
             ours.flags = socket.flags
             self.work += (INPUT, 1, ACCEPT, 1)
+            self.stream_ports.update((ours.address[1], theirs.address[1]))
             if table.files[fd] is socket:
                 table.replace(fd, ours)
             listener.establish(theirs)
@@ -272,11 +286,19 @@ class SocketCalls(KernelCore):
         self.rates.opened()
         return Stream(self.readable, address, self.machine.receive_buffer_bytes, self.machine.send_buffer_bytes)
 
+    def _unconnected(self, fd: int, stream: Stream) -> Socket:
+        """A stream that is over gives its port back and may be bound and connected anew."""
+        socket = self._new_socket(stream.flags)
+        socket.pending_error = stream.error
+        self.thread.table.replace(fd, socket)
+        self.stream_ports.subtract((stream.address[1],))
+        return socket
+
     def _free_port(self) -> int:
         for _ in range(LAST_PORT - FIRST_EPHEMERAL_PORT):
             port = self.next_port
             self.next_port = port + 1 if port < LAST_PORT else FIRST_EPHEMERAL_PORT
-            if port not in self.ports:
+            if port not in self.ports and not self.stream_ports[port]:
                 return port
         raise fail(errno.EADDRINUSE)
 

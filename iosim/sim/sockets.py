@@ -202,6 +202,11 @@ class Stream(File):
         """Nothing more will come."""
         return self.eof or self.dead
 
+    @property
+    def over(self) -> bool:
+        """TCP_CLOSE: both ends have sent their FIN, or one a RST."""
+        return self.dead or (self.eof and self.shut and not self.sending)
+
     # --- sending
 
     def free(self) -> int:
