@@ -202,7 +202,7 @@ def load_line(table: pd.DataFrame, kind: str, activity: float, connections: int 
     """The load in words: open or closed loop, how many are active, what they ask."""
     row = table[table.kind == kind].iloc[0]
     asks = f"{row.request_bytes} B → {row.response_bytes} B"
-    who = f"{activity:.0%} of {connections or 'the'} connections active"
+    who = f"{100 * activity:.0f} % of {connections or 'the'} connections active"
     if kind == "steady":
         return f"open loop, {row.rate_per_s:,.0f} requests/s in all, {who}, {asks}"
     return f"closed loop without thinking time, {who}, {asks}"
@@ -283,14 +283,13 @@ def _log_axis(panels: Sequence[Axes]) -> None:
 
 
 def _ratio_axis(panels: Sequence[Axes], widest: float) -> None:
-    ticks = [
-        t for t in (0.02, 0.05, 0.1, 0.2, 0.5, 0.67, 0.8, 1, 1.25, 1.5, 2, 5, 10, 20, 50) if 1 / widest <= t <= widest
-    ]
-    if widest > 4:
-        ticks = [t for t in ticks if t not in (0.67, 0.8, 1.25, 1.5)]
+    """Ticks at 1 and at equal factors to both sides of it, as many as are legible."""
+    steps = (1.25, 1.5, 2.0) if widest < 2.5 else (2.0, 5.0) if widest < 12 else (3.0, 10.0, 30.0, 100.0, 1000.0)
+    above = [step for step in steps if step <= widest]
+    ticks = [1 / step for step in reversed(above)] + [1.0] + above
     for axes in panels:
         axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g} : 1"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.2g}"))
         axes.xaxis.set_minor_locator(NullLocator())
 
 

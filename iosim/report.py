@@ -66,7 +66,7 @@ def draw(findings: Findings, folder: Path) -> list[Picture]:
     floors = noise_floor(table)
     floor_of = dict(zip(floors.title, floors.floor, strict=True))
     middle = words.common_connections
-    few = f"Saturation, {low:.0%} of the connections active"
+    few = f"Saturation, {100 * low:.0f} % of the connections active"
     wanted = [
         ("cpu-per-request", "CPU time per request", words.cpu(), plot.compared(table, cpu, low)),
         ("saturation-all", "Saturation, all active", words.saturation(1.0), plot.compared(table, throughput, 1.0)),
@@ -132,7 +132,7 @@ def results_tables(table: "pd.DataFrame") -> list[dict[str, Any]]:
         rows = []
         for row in wide.reset_index().to_dict("records"):
             cells = [_text(quantity.column, row.get(world)) for world in ("theory", "sim", "real")]
-            rows.append([row["model"], f"{row['connections']:,}", f"{row['activity']:.0%}", *cells])
+            rows.append([row["model"], f"{row['connections']:,}", f"{100 * row['activity']:.0f} %", *cells])
         tables.append({"title": quantity.title, "rows": rows})
     return tables
 

@@ -102,13 +102,18 @@ class Words:
         middle = {pair: (rows.ratio - 1).abs().median() for pair, rows in counted.groupby("pair")}
         floors = noise_floor(self.findings.table).set_index("title").floor
         within = ((real.ratio - 1).abs() <= real.quantity.map(floors)).mean()
-        return (
+        text = (
             f"Half of the simulated figures lie within {_percent(middle['sim / real'])} of the measured ones, half of "
             f"the theoretical within {_percent(middle['theory / real'])} of the measured and "
-            f"{_percent(middle['theory / sim'])} of the simulated. Two equal measurements differ by up to "
-            f"{_percent(floors.min())} to {_percent(floors.max())}, according to the quantity (nine pairs of ten); "
-            f"{_percent(within)} of the simulated figures lie within that noise."
+            f"{_percent(middle['theory / sim'])} of the simulated."
         )
+        if floors.notna().any():
+            text += (
+                f" Two equal measurements differ by up to {_percent(floors.min())} to {_percent(floors.max())}, "
+                f"according to the quantity (nine pairs of ten); {_percent(within)} of the simulated figures lie "
+                f"within that noise."
+            )
+        return text
 
     def limits(self) -> str:
         """What stood in the way of measuring."""

@@ -20,7 +20,7 @@ class Shape:
     """What a model does. A *pass* is one round of its loop; it finds connections that are ready, and serves them."""
 
     passing: Callable[[float], Work]
-    """One pass that finds so many ready; with none, all that is done before sleeping."""
+    """One pass that finds so many ready; with none, all that is done up to falling asleep."""
     request: Work
     """From finding a connection ready until its reply is out."""
     after: Work = field(default_factory=dict)
@@ -29,14 +29,14 @@ class Shape:
     """For each connection served that is not ready again at the next pass."""
     merged: Work
     """For a further request in the same read."""
-    asleep: Work = field(default_factory=dict)
-    """One sleep that ends with a request: queue oneself, come back, look again."""
+    again: Work = field(default_factory=dict)
+    """A second look, after a sleep."""
     switch: Work = field(default_factory=dict)
-    """Where another thread, or none, ran meanwhile."""
+    """Where another thread, or none, ran meanwhile; with a thread per connection, that is before each request."""
     burns: bool = False
     """It never sleeps."""
     sleeps_each: bool = False
-    """Every connection has a thread, which sleeps before each request; ``after`` and ``request`` hold that work."""
+    """Every connection has a thread, which sleeps before each request; ``after`` holds the work of that."""
     serves: int = MANY
     """Connections that can be served at once."""
     cpus: int = MANY
@@ -62,15 +62,16 @@ def shape_of(model: str, load: Load, workers: int) -> Shape:
 
 
 def _one_thread_each(load: Load, serves: int, *, processes: bool) -> Shape:
-    """blocking, threads, prefork: a read that finds nothing and sleeps, a switch, the rest of the read, a write."""
+    """blocking, threads, prefork: a read that finds nothing and sleeps; then a switch, the rest of that read, a write."""
     served = min(load.active_clients, serves)
     switch: Work = {"switch_ns": 1}
     if processes:
         switch["process_switch_ns"] = 1 - 1 / served  # to the process that ran last it costs nothing more
     return Shape(
         passing=lambda _ready: {},
-        request=add(switch, _read(load), _write(load)),
-        after={"read_empty_ns": 1, "sleep_ns": 1},
+        request=add({"read_ns": 1, "read_byte_ns": load.request_bytes}, _write(load)),
+        after=call(read_empty_ns=1, sleep_ns=1),
+        switch=switch,
         merged=_write(load),
         sleeps_each=True,
         serves=serves,
@@ -95,14 +96,14 @@ def _scans_all(load: Load, once: Work, scan: Work) -> Shape:
     n = load.clients + 1
 
     def passing(ready: float) -> Work:
-        registered = (n + 1) / (ready + 1) if ready else n
-        return add(call(descriptor_ns=n, **once), scan, {"register_ns": registered})
+        found: Work = {"register_ns": (n + 1) / (ready + 1)} if ready else {"register_ns": n, "sleep_ns": 1}
+        return add(call(descriptor_ns=n, **once), scan, found)
 
     return Shape(
         passing=passing,
         request=add({"event_ns": 1}, _read(load), _write(load)),
         merged=_joined(load),
-        asleep=add({"sleep_ns": 1}, scan),
+        again=scan,
         switch={"switch_ns": 1},
         cpus=1,
     )
@@ -112,12 +113,11 @@ def _ready_list(load: Load, *, edge: bool) -> Shape:
     """epoll: a call costs what is ready. Level-triggered, an item is polled once more at the next call, unless it is
     ready again; edge-triggered, the connection is read until EAGAIN."""
     return Shape(
-        passing=lambda _ready: call(epoll_wait_ns=1),
+        passing=lambda ready: call(epoll_wait_ns=1) if ready else call(epoll_wait_ns=1, sleep_ns=1),
         request=add({"epoll_event_ns": 1, "event_ns": 1}, _read(load), _write(load)),
         after=call(read_empty_ns=1) if edge else {},
         stale={} if edge else {"epoll_recheck_ns": 1},
         merged=_joined(load),
-        asleep={"sleep_ns": 1},
         switch={"switch_ns": 1},
         cpus=1,
     )

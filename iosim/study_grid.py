@@ -30,7 +30,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        return f"{self.model}, {self.load.clients} connections, {self.load.active:.0%} active, {self.kind}"
+        return f"{self.model}, {self.load.clients} connections, {100 * self.load.active:.0f} % active, {self.kind}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from iosim.costs import CAUSES, Costs
 from iosim.results import Run
+from iosim.shapes import MODELS
 from iosim.study_grid import Point
 from iosim.theory import Prediction
 
@@ -90,14 +91,16 @@ def causes_in(table: "pd.DataFrame") -> list[str]:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
-    """The rows as a tidy frame, in the order model, kind, connections, activity, world, repetition."""
+    """The rows as a tidy frame, in the order model (as in MODELS), kind, connections, activity, world, repetition."""
     import pandas as pd
 
     table = pd.DataFrame(list(rows))
     for column in ("rate_per_s", "think_ns", "workers", "seed", "batch", "latency_p50_ns", "utilization"):
         # a column of nothing but None would be one of objects
         table[column] = pd.to_numeric(table[column]) if column in table else None
-    return table.sort_values([*POINT, "world", "repetition"], ignore_index=True)
+    rank = {model: place for place, model in enumerate([*MODELS, *table.model.unique()][::-1])}
+    order = [*POINT, "world", "repetition"]
+    return table.sort_values(order, key=lambda c: -c.map(rank) if c.name == "model" else c, ignore_index=True)
 
 
 def medians(table: "pd.DataFrame") -> "pd.DataFrame":

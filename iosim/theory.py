@@ -5,8 +5,9 @@ share a pass is then a fixed point (closed loop) or a Markov chain (open loop): 
 what had come when it began (Takagi, *Analysis of Polling Systems*, 1986).
 
 *Range*: the eight models of ``models/`` on loopback; a request fits one segment, one read and one send buffer; no
-preemption by time slice. Against the simulation (tests/theory): saturation throughput within 10 %, CPU time per request
-within 10 %, median latency within 15 % below half of saturation.
+preemption by time slice. Against the simulation (tests/theory): throughput, CPU time and median latency within 3 %,
+those of ``nonblocking`` within 10 %; where few of its connections ask, its clients fall in step with its passes, and
+its throughput is up to 20 % off.
 """
 
 from collections.abc import Mapping
@@ -71,12 +72,14 @@ class Priced:
         self.clients = min(load.active_clients, shape.serves)
         self.cpus = min(shape.cpus, machine.cpus)
         self.machine_cpus = machine.cpus
-        self.reply_ns = self.price(shape.request) + load.work_ns
+        self.request = add(shape.request, shape.switch) if shape.sleeps_each else shape.request
+        """A thread per connection: another thread ran before this one, as a rule."""
+        self.reply_ns = self.price(self.request) + load.work_ns
         self.after_ns = self.price(shape.after)
         self.stale_ns = self.price(shape.stale)
         self.merged_ns = self.price(shape.merged) + load.work_ns
-        self.again_ns = self.price(shape.asleep)
-        self.rouse_ns = 0.0 if shape.burns else self._delay("idle_exit_ns") + self.price(shape.switch)
+        self.again_ns = self.price(shape.again)
+        self.rouse_ns = self._delay("idle_exit_ns") + (0.0 if shape.sleeps_each else self.price(shape.switch))
         self.away_ns = self._delay("client_send_ns") + self._delay("client_receive_ns") + 2 * machine.latency_ns
         """From the server's reply until the next request has come, thinking apart."""
 
@@ -104,26 +107,19 @@ def closed_loop(model: str, at: Priced) -> Prediction:
 
     Always busy: a pass with b ready takes T(b) = P(b) + b·s; at its start the clients that were answered within the
     last D (the way to the client and back, and Z) are away, the others are ready: b + away(b) = N. Throughput is
-    b/T(b) times the CPUs. Where that gives b < 1 the server waits for its clients: N / (D + R), with R one request to a
-    server that sleeps (or, if it asks for ever, is half-way through its pass).
+    b/T(b) times the CPUs. Where that gives b < 1 the server waits for its clients (``_waiting``).
     """
     shape = at.shape
     away_ns = at.away_ns + (at.load.think_ns or 0)
     each_ns = at.reply_ns + at.after_ns
     batch = _closed_batch(at, at.clients, each_ns, away_ns)
-    if batch >= 1:
+    if batch >= 1 and not (shape.sleeps_each and _caught(at, away_ns)):
         stale = min(1.0, away_ns / (at.pass_ns(batch) + batch * each_ns))
-        work = add(shape.request, shape.after, times(shape.stale, stale), times(shape.passing(batch), 1 / batch))
+        work = add(at.request, shape.after, times(shape.stale, stale), times(shape.passing(batch), 1 / batch))
         cpu_ns = at.price(work) + at.load.work_ns
         throughput_per_s = at.cpus * SECOND_NS / cpu_ns
     else:
-        waking_ns = at.pass_ns(0) / 2 if shape.burns else at.rouse_ns + at.again_ns
-        throughput_per_s = at.clients * SECOND_NS / (away_ns + waking_ns + at.reply_ns)
-        slept = {} if shape.burns else add(shape.passing(0), shape.asleep, shape.switch)
-        work = add(shape.request, shape.after, shape.stale, {} if shape.sleeps_each else slept)
-        if shape.burns:
-            in_vain = max(0.0, SECOND_NS / throughput_per_s - at.price(work) - at.load.work_ns) / at.pass_ns(0)
-            work = add(work, times(shape.passing(0), in_vain))
+        throughput_per_s, work = _waiting(at, away_ns)
         cpu_ns = at.price(work) + at.load.work_ns
         batch = 1.0
     return Prediction(
@@ -134,6 +130,26 @@ def closed_loop(model: str, at: Priced) -> Prediction:
         batch=batch,
         work=work,
     )
+
+
+def _waiting(at: Priced, away_ns: float) -> tuple[float, Work]:
+    """Requests per second and work per request of a server that waits for its clients: N / (D + R), with R one request
+    to a server that sleeps; or that is caught still looking, if D is shorter than its way to sleep; or, if it asks for
+    ever, that is half-way through its pass."""
+    shape = at.shape
+    if shape.burns:
+        per_s = at.clients * SECOND_NS / (away_ns + at.pass_ns(0) / 2 + at.reply_ns)
+        in_vain_ns = SECOND_NS / per_s - at.reply_ns
+        return per_s, add(at.request, times(shape.passing(0), max(0.0, in_vain_ns) / at.pass_ns(0)))
+    always = add(shape.request, shape.after, shape.stale, {} if shape.sleeps_each else shape.passing(0), shape.again)
+    if _caught(at, away_ns):
+        return at.cpus * SECOND_NS / (at.price(always) + at.load.work_ns), always
+    return at.clients * SECOND_NS / (away_ns + at.rouse_ns + at.again_ns + at.reply_ns), add(always, shape.switch)
+
+
+def _caught(at: Priced, away_ns: float) -> bool:
+    """Does the next request of a client come before the server has fallen asleep?"""
+    return not at.shape.burns and away_ns < at.after_ns + at.stale_ns + at.pass_ns(0)
 
 
 def _closed_batch(at: Priced, clients: int, each_ns: float, away_ns: float) -> float:
@@ -228,14 +244,12 @@ class Chain:
         """Per request, in the steady state."""
         shape = self.at.shape
         served = float(self.state @ np.resize(self.ready, len(self.state)))
-        total = times(add(shape.request, shape.after, shape.stale), served)
+        total = times(add(self.at.request, shape.after, shape.stale), served)
         total = add(total, times(shape.merged, self.per_pass - served))
-        in_vain = self.caught + self.slept
-        total = add(total, times(add(shape.passing(0), shape.asleep), in_vain), times(shape.switch, self.slept))
         if not shape.sleeps_each:
-            total = add(
-                total, *(times(shape.passing(float(c)), float(p)) for c, p in zip(self.ready, self.found, strict=True))
-            )
+            in_vain = times(add(shape.passing(0), shape.again), self.caught + self.slept)
+            passes = (times(shape.passing(float(c)), float(p)) for c, p in zip(self.ready, self.found, strict=True))
+            total = add(total, in_vain, times(shape.switch, self.slept), *passes)
         return times(total, 1 / self.per_pass)
 
     def median_ns(self) -> float:

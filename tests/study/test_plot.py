@@ -20,7 +20,7 @@ def test_a_comparison_names_units_loop_and_activity(table: pd.DataFrame, quantit
     figure = plot.compared(table, quantity, activity)  # type: ignore[arg-type]
     assert ("requests/s" if "throughput" in str(quantity) else "µs") in texts(figure)
     assert ("open loop" if "steady" in str(quantity) else "closed loop") in texts(figure)
-    assert f"{activity:.0%} of the connections active" in texts(figure)
+    assert f"{100 * activity:.0f} % of the connections active" in texts(figure)
     panels = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title("left") for axes in panels] == list(dict.fromkeys(plot.in_order(table.model)))
     assert any("connections" in axes.get_xlabel() for axes in panels)

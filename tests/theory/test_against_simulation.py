@@ -16,6 +16,11 @@ PYTHON = Costs(call_ns=1100, event_ns=330, name="python")
 MULTIPLEXED = [model for model in MODELS if model != "blocking"]
 
 
+def tolerance(model: str) -> float:
+    """The stated range. A model that asks for ever meets its clients in step, which no mean value knows."""
+    return 0.11 if model == "nonblocking" else 0.03
+
+
 def both(model: str, costs: Costs, load: Load) -> tuple[Any, Any]:
     params = {"workers": load.clients} if model == "prefork" else {}
     return predict(model, load, costs=costs, params=params), run(model, load, costs=costs, params=params)
@@ -27,14 +32,22 @@ def both(model: str, costs: Costs, load: Load) -> tuple[Any, Any]:
 def test_saturation(model: str, costs: Costs, clients: int, active: float) -> None:
     load = Load(clients=clients, active=active, think_ns=0, duration_ns=30 * MS, warmup_ns=20 * MS)
     theory, sim = both(model, costs, load)
-    assert theory.throughput_per_s == pytest.approx(sim.throughput_per_s, rel=0.10)
-    assert theory.cpu_ns_per_request == pytest.approx(sim.cpu_ns_per_request, rel=0.11)
+    assert theory.throughput_per_s == pytest.approx(sim.throughput_per_s, rel=tolerance(model))
+    assert theory.cpu_ns_per_request == pytest.approx(sim.cpu_ns_per_request, rel=tolerance(model))
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_one_connection_is_bound_by_its_round_trip(model: str) -> None:
     theory, sim = both(model, PYTHON, Load(clients=1, think_ns=0, duration_ns=40 * MS, warmup_ns=10 * MS))
-    assert theory.throughput_per_s == pytest.approx(sim.throughput_per_s, rel=0.10)
+    assert theory.throughput_per_s == pytest.approx(sim.throughput_per_s, rel=tolerance(model))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_client_quick_enough_catches_the_server_awake(model: str) -> None:
+    costs = PYTHON.replace(sleep_ns=6_000, client_send_ns=2_000, client_receive_ns=3_000)
+    theory, sim = both(model, costs, Load(clients=1, think_ns=0, duration_ns=40 * MS, warmup_ns=10 * MS))
+    assert theory.throughput_per_s == pytest.approx(sim.throughput_per_s, rel=tolerance(model))
+    assert sim.context_switches["voluntary"] < 100
 
 
 @pytest.mark.parametrize("model", [model for model in MULTIPLEXED if model != "nonblocking"])
@@ -42,8 +55,8 @@ def test_one_connection_is_bound_by_its_round_trip(model: str) -> None:
 def test_an_open_loop_below_saturation(model: str, clients: int, rate_per_s: float) -> None:
     load = Load(clients=clients, rate_per_s=rate_per_s, duration_ns=400 * MS)
     theory, sim = both(model, PYTHON, load)
-    assert theory.cpu_ns_per_request == pytest.approx(sim.cpu_ns_per_request, rel=0.10)
-    assert theory.p50_ns == pytest.approx(sim.latency_ns["p50"], rel=0.15)
+    assert theory.cpu_ns_per_request == pytest.approx(sim.cpu_ns_per_request, rel=0.03)
+    assert theory.p50_ns == pytest.approx(sim.latency_ns["p50"], rel=0.05)
 
 
 def test_a_model_that_burns_meets_its_requests_half_way_round() -> None:
