@@ -68,8 +68,8 @@ class Cpu:
         thread, clock, kernel, account = self.thread, self.clock, self.kernel, self.account
         assert thread is not None
         send, census, horizon = thread.code.send, kernel.census, clock.horizon
-        while True:  # here every bill is paid
-            if thread.departing is not None:
+        while True:  # here every bill is paid, but for what a preempted thread owes
+            if thread.departing is not None and thread.owed is None:
                 if thread.departing is ENDED:
                     kernel.thread_ended(thread)
                     return self._leave()
@@ -119,10 +119,10 @@ class Cpu:
         thread.wait_ns += now - thread.queued_at
         self.thread = thread
         thread.cpu = self
-        self.slice_end = now + self.scheduler.slice_ns
         other_process = self.last_process is not None and self.last_process is not thread.process
         self.last_process = thread.process
         bill = self.account.price((SWITCH, 1, PROCESS_SWITCH, 1) if other_process else (SWITCH, 1))
+        self.slice_end = now + bill.ns + self.scheduler.slice_ns  # however short, a slice gets something done
         if self.softirqs or not self.clock.pass_time(now + bill.ns):
             self._start_burst(bill)
             return False

@@ -65,15 +65,29 @@ class SocketCalls(KernelCore):
     def bind(self, fd: int, address: Address) -> None:
         socket = self.thread.table.get(fd)
         self.work = (SOCKET, 1)
-        if isinstance(socket, Stream) and socket.over:
-            socket = self._unconnected(fd, socket)
-        if not isinstance(socket, Socket) or socket.address is not None:
+        if isinstance(socket, Stream) and socket.over and not socket.bound_anew:
+            self._bind_anew(socket, address)
+            return
+        if not isinstance(socket, Socket) or socket.bound:
             raise _refused(socket)
         host, port = address
+        socket.address = (host, self._port_for(port))
+        socket.bound = True
+        self.ports[socket.address[1]] = socket
+
+    def _bind_anew(self, stream: Stream, address: Address) -> None:
+        """A connection that is over gave its port back and may have another; it is of no use to it."""
+        host, port = address
+        self.stream_ports.subtract((stream.address[1],))
+        stream.address = (host, self._port_for(port))
+        self.stream_ports.update((stream.address[1],))
+        stream.bound_anew = True
+
+    def _port_for(self, port: int) -> int:
+        """That port, or for 0 a free one. Raises EADDRINUSE."""
         if port and (port in self.ports or self.stream_ports[port]):
             raise fail(errno.EADDRINUSE)
-        socket.address = (host, port or self._free_port())
-        self.ports[socket.address[1]] = socket
+        return port or self._free_port()
 
     def listen(self, fd: int, backlog: int = 4096) -> None:
         socket = self.thread.table.get(fd)
@@ -82,10 +96,11 @@ class SocketCalls(KernelCore):
         if isinstance(socket, Listener):
             socket.backlog = backlog
             return
-        if not isinstance(socket, Socket):
+        if not isinstance(socket, Socket) or socket.connecting_to is not None:
             raise _refused(socket)
-        if socket.address is None:
+        if not socket.bound:
             socket.address = ("0.0.0.0", self._free_port())
+        assert socket.address is not None
         self.ports[socket.address[1]] = listener = Listener(socket, backlog)
         self.thread.table.replace(fd, listener)
 
@@ -242,6 +257,9 @@ class SocketCalls(KernelCore):
                 raise fail(errno.EALREADY)
             return Blocked(file, EPOLLOUT)
         file.connecting_to = address
+        if not file.bound:
+            file.address = ("127.0.0.1", self._free_port())
+            file.bound = True
         nonblocking = bool(file.flags & O_NONBLOCK)
         self._send_syn(thread.table, fd, file, 0)
         if nonblocking:
@@ -261,9 +279,11 @@ class SocketCalls(KernelCore):
         listener = self.ports.get(socket.connecting_to[1])
         if not isinstance(listener, Listener):
             socket.pending_error = errno.ECONNREFUSED
+            socket.bound = False
             socket.notify(socket.mask())
         elif listener.admit_syn():
-            ours = self.new_stream(socket.address or ("127.0.0.1", self._free_port()))
+            assert socket.address is not None
+            ours = self.new_stream(socket.address)
             theirs = self.new_stream(listener.address)
             theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
@@ -285,14 +305,6 @@ class SocketCalls(KernelCore):
         """An end of a connection, counted as a living socket."""
         self.rates.opened()
         return Stream(self.readable, address, self.machine.receive_buffer_bytes, self.machine.send_buffer_bytes)
-
-    def _unconnected(self, fd: int, stream: Stream) -> Socket:
-        """A stream that is over gives its port back and may be bound and connected anew."""
-        socket = self._new_socket(stream.flags)
-        socket.pending_error = stream.error
-        self.thread.table.replace(fd, socket)
-        self.stream_ports.subtract((stream.address[1],))
-        return socket
 
     def _free_port(self) -> int:
         for _ in range(LAST_PORT - FIRST_EPHEMERAL_PORT):

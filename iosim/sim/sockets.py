@@ -18,11 +18,13 @@ from iosim.syscalls import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Ad
 class Socket(File):
     """A socket that is neither listener nor stream yet."""
 
-    __slots__ = ("address", "connecting_to", "pending_error")
+    __slots__ = ("address", "bound", "connecting_to", "pending_error")
 
     def __init__(self, watcher: Watcher, flags: int = 0) -> None:
         super().__init__(watcher, flags)
         self.address: Address | None = None
+        self.bound = False
+        """It holds its port. After a refused connection it does not, and still names it."""
         self.connecting_to: Address | None = None
         self.pending_error = 0
 
@@ -95,7 +97,7 @@ class Stream(File):
     """One end of an established connection. The other end is another stream, or a client of the load."""
 
     __slots__ = (
-        "_rx", "address", "announced", "client", "closed", "dead", "ending", "eof", "error", "held_back",
+        "_rx", "address", "announced", "bound_anew", "client", "closed", "dead", "ending", "eof", "error", "held_back",
         "in_flight", "peer",
         "receive_buffer", "requests", "send_buffer", "sending", "shut",
     )  # fmt: skip
@@ -117,6 +119,8 @@ class Stream(File):
         """Bytes of the send buffer that a client has not acknowledged yet."""
         self.held_back = False
         """A client waits for room in our receive buffer."""
+        self.bound_anew = False
+        """bind(2) was called again when it was over."""
         self.announced = False
         """connect(2) has said that it succeeded."""
         self.eof = False
