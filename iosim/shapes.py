@@ -62,7 +62,7 @@ def shape_of(model: str, load: Load, workers: int) -> Shape:
 
 
 def _one_thread_each(load: Load, serves: int, *, processes: bool) -> Shape:
-    """blocking, threads, prefork: a read that finds nothing and sleeps; then a switch, the rest of that read, a write."""
+    """blocking, threads, prefork: a read that finds nothing and sleeps; a switch, the rest of that read, a write."""
     served = min(load.active_clients, serves)
     switch: Work = {"switch_ns": 1}
     if processes:
