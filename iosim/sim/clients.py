@@ -26,8 +26,8 @@ GROUP = 64
 PATIENCE_NS = 50_000_000
 """How long to wait for a server that accepts no more before going on without it."""
 SETTLE_NS = 1_000_000
-LONGEST_NS = 3600 * SECOND_NS
-"""A fixed number of requests has this much time."""
+STALL_NS = SECOND_NS
+"""A fixed number of requests ends when the server has answered none for so long (and 20 times the work of one)."""
 SYN_RETRY_NS = 1_000_000_000
 SYN_RETRIES = 6
 
@@ -68,7 +68,13 @@ class Clients:
         self._group = 0
         self._connecting = False
         self._outbox: dict[int, deque[tuple[bytes, Request]]] = {}
+        self._fixed_number = load.requests is not None
         self._limit = load.requests if load.requests is not None else 1 << 62
+        self._lost = 0
+        """Requests that nobody will answer: dropped or failed."""
+        self._patience_ns = STALL_NS + 20 * load.work_ns + 4 * self.link.latency_ns
+        self.stalled = False
+        """The server answered no more, and the clients gave up."""
         self._stopped = False
         # open loop: the batch under way; closed loop: who asks when
         self._batches: Iterator[tuple[list[int], list[int], list[bytes]]]
@@ -102,7 +108,8 @@ class Clients:
         for client in range(len(self.streams), min(len(self.streams) + GROUP, self.load.clients)):
             self.streams.append(None)
             self._send_syn(client, 0)
-        self.clock.call_at(self.clock._now + PATIENCE_NS, self._connect_group, self._group)
+        patience_ns = PATIENCE_NS + 3 * self.link.latency_ns  # a handshake
+        self.clock.call_at(self.clock._now + patience_ns, self._connect_group, self._group)
         self.scheduler.release()
 
     def _send_syn(self, client: int, retries: int) -> None:
@@ -125,6 +132,8 @@ class Clients:
         """The connection is established, unless the accept queue has filled up since the SYN: then the server sends its
         SYN-ACK again, and the client its ACK."""
         listener = self.listener
+        if self._stopped:
+            return
         if not listener.has_room():
             if retries < SYN_RETRIES:
                 self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
@@ -152,11 +161,13 @@ class Clients:
         """All connections stand: the load's time begins."""
         load = self.load
         now = self.began = self.clock._now
-        window_from = now if load.requests else now + load.warmup_ns
-        window_to = now + (LONGEST_NS if load.requests else load.end_ns)
-        self.ledger.window_from, self.ledger.window_to = window_from, window_to
-        self.clock.call_at(window_from, lambda _event: self.watch.window_opens())
-        self.clock.call_at(window_to, lambda _event: self._stop())
+        self.ledger.window_from = now if self._fixed_number else now + load.warmup_ns
+        self.clock.call_at(self.ledger.window_from, lambda _event: self.watch.window_opens())
+        if self._fixed_number:
+            self._look_later()
+        else:
+            self.ledger.window_to = now + load.end_ns
+            self.clock.call_at(now + load.end_ns, lambda _event: self._stop())
         if load.open_loop:
             self._batches = load.arrivals_of(self.seed)
             self._batch = zip(*next(self._batches), strict=True)
@@ -196,10 +207,9 @@ class Clients:
     def _arm_first_due(self) -> None:
         if self._due and (self._armed_for < 0 or self._due[0][0] < self._armed_for):
             self._armed_for = self._due[0][0]
-            arrival = self.link.to_server(self._armed_for + self._send_ns, self.load.request_bytes)
-            self.clock.call_at(max(arrival, self.clock._now), self._due_arrival, self._armed_for)
+            self.clock.call_at(max(self._armed_for + self._send_ns, self.clock._now), self._due_now, self._armed_for)
 
-    def _due_arrival(self, event: Event) -> None:
+    def _due_now(self, event: Event) -> None:
         if event._value != self._armed_for:
             return  # an earlier request came in between and armed anew
         self._armed_for = -1
@@ -208,7 +218,12 @@ class Clients:
         planned, client, number = heapq.heappop(self._due)
         self.asked += 1
         self._arm_first_due()
-        self._ask(planned, client, self.load.request_of(self.seed, client, number))
+        data = self.load.request_of(self.seed, client, number)
+        if self._direct:
+            self._ask(planned, client, data)
+        else:
+            arrival = self.link.to_server(self.clock._now, len(data))
+            self.clock.call_at(arrival, lambda _event: self._ask(planned, client, data))
 
     def _ask(self, planned: int, client: int, data: bytes) -> None:
         """A request reaches the server's machine."""
@@ -219,6 +234,7 @@ class Clients:
             if stream is None:
                 ledger.dropped += 1
         if stream is None:
+            self._lose()
             return
         request = Request(planned, len(data), self.load.response_bytes)
         if self._nic:
@@ -243,7 +259,7 @@ class Clients:
 
     def _deliver(self, stream: Stream, data: bytes, request: Request) -> None:
         """Into the socket as far as its receive buffer has room; the rest waits at the client."""
-        if stream.closed:
+        if stream.shut:
             self._fail(request)
             return
         if stream.requests is None:
@@ -290,8 +306,8 @@ class Clients:
             self.ledger.complete(request, now, done)
             if not self._open_loop:
                 self._think(stream.client, done)
-        if self.ledger.answered >= self._limit and not self._stopped:
-            self.clock.call_at(self.ledger.last_done, lambda _event: self._stop())
+        if self._fixed_number:
+            self._stop_if_settled()
 
     def _acknowledged(self, event: Event) -> None:
         stream, count, _ = event._value
@@ -302,6 +318,7 @@ class Clients:
     def server_has_shut(self, stream: Stream) -> None:
         """The server has closed the connection: what it has not answered has failed."""
         self.open_streams -= 1
+        stream.peer = None  # it is told once, be it by shutdown or by close
         for request in stream.requests or ():
             self._fail(request)
         stream.requests = None
@@ -311,22 +328,50 @@ class Clients:
     def _fail(self, request: Request) -> None:
         if self.ledger.counts(request.planned):
             self.ledger.failed += 1
+        self._lose()
+
+    def _lose(self) -> None:
+        self._lost += 1
+        if self._fixed_number:
+            self._stop_if_settled()
 
     # --- ending
 
+    def _stop_if_settled(self) -> None:
+        """A fixed number of requests: all are asked (or nobody is left to ask) and none waits for an answer."""
+        asked_all = self.asked >= self._limit or not (self._open_loop or self._due)
+        if asked_all and self.ledger.answered + self._lost == self.asked:
+            self.clock.call_at(max(self.clock._now, self.ledger.last_done), lambda _event: self._stop())
+
+    def _look_later(self) -> None:
+        """Notice, as real clients do, that the server will not answer any more."""
+        seen = (self.asked, self.ledger.answered)
+
+        def look(_event: Event) -> None:
+            waiting = self.asked - self.ledger.answered - self._lost
+            self.stalled = waiting > 0 and seen == (self.asked, self.ledger.answered)
+            if self.stalled:
+                self._stop()
+            elif not self._stopped:
+                self._look_later()
+
+        self.clock.call_at(self.clock._now + self._patience_ns, look)
+
     def _stop(self) -> None:
-        """Ask no more. With a fixed number of requests the clients then close their connections."""
+        """Ask no more. With a fixed number of requests the clients then close their connections, if all is answered."""
         if self._stopped:
             return
         self._stopped = True
-        if self.load.requests is None:
+        if not self._fixed_number or self.stalled:
             self.watch.window_closes()
             self.watch.all_closed()
             return
         self.ledger.window_to = self.clock._now + 1
         self.watch.window_closes()
+        patience_ns = self._patience_ns if self.open_streams else SETTLE_NS
+        self.clock.call_at(self.clock._now + patience_ns, lambda _event: self.watch.all_closed())
         self.scheduler.holding = True
         for stream in self.streams:
-            if stream is not None:
+            if stream is not None and not stream.closed:
                 stream.receive_eof()
         self.scheduler.release()

@@ -78,6 +78,8 @@ def run_of(
     if dropped := sum(port.syns_dropped for port in kernel.ports.values() if isinstance(port, Listener)):
         warnings.append(f"{dropped} SYNs were dropped by a full accept queue")
     in_flight = ledger.issued - completed - ledger.dropped - ledger.failed
+    if kernel.clients is not None and kernel.clients.stalled:
+        warnings.append(f"the server answers no more, {in_flight} requests wait: given up")
     assert in_flight >= 0, "more requests out than in"
     return Run(
         model=model,
@@ -99,7 +101,10 @@ def run_of(
         latency_parts_ns={part: ns / completed for part, ns in zip(PARTS, ledger.parts, strict=True)}
         if completed
         else None,
-        cpu={**{owner: ns / cpu_ns for owner, ns in by_owner.items()}, "idle": idle_ns / cpu_ns} if cpu_ns else {},
+        cpu={
+            **{owner: ns / (cpu_ns or 1) for owner, ns in by_owner.items()},
+            "idle": idle_ns / cpu_ns if cpu_ns else 1.0,
+        },
         cpu_ns_per_request=(cpu_ns - idle_ns) / ledger.replies if ledger.replies else None,
         syscalls={name: count for name, count in kernel.census.items() if count},
         context_switches={
