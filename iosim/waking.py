@@ -25,6 +25,8 @@ ROUND_TRIPS = 300
 AWAKE, ASLEEP = 0.1, 0.95
 """Sleeps per request: a sleeper with fewer than ``ASLEEP`` had queues, so others had the CPU; a busy server with more
 than ``AWAKE`` had pauses, so others had the clients' CPU."""
+FEWEST_SLEEPS = 0.3
+"""With fewer sleeps per request, their cost is not divided by that number: it would be noise."""
 QUEUED = 1.5
 """So had one with latencies so many times those of the quick ones."""
 
@@ -36,6 +38,7 @@ class Segments:
         self._cpus = server_cpu, client_cpu
         self._sleeper = stack.enter_context(Server("blocking", server_cpu))
         self._busy = stack.enter_context(Server("epoll_loop", server_cpu, BUSY_CLIENTS))
+        self._crowd = stack.enter_context(Server("threads", server_cpu, BUSY_CLIENTS))
         self._spinner = stack.enter_context(Server("nonblocking", server_cpu))
         self.closed: list[Served] = []
         """blocking, asked again at once: the CPU is idle as long as the client takes."""
@@ -45,6 +48,8 @@ class Segments:
         """nonblocking, which never sleeps: what is left of its latency is the client's own."""
         self.busy: list[Served] = []
         """epoll_loop, with so many clients that it does not sleep."""
+        self.crowd: list[Served] = []
+        """threads, the same: the CPU goes from thread to thread and is never idle."""
         self.one_cpu_ns: list[float] = []
 
     def measure(self, pin: Callable[[int], None]) -> None:
@@ -56,6 +61,7 @@ class Segments:
             (self.reference, self._sleeper, _load(REFERENCE_PER_S, SEGMENT_NS)),
             (self.rare, self._sleeper, _load(RARE_PER_S, RARE_SEGMENT_NS)),
             (self.busy, self._busy, _load(None, SEGMENT_NS, BUSY_CLIENTS)),
+            (self.crowd, self._crowd, _load(None, SEGMENT_NS, BUSY_CLIENTS)),
             (self.awake, self._spinner, _load(None, SEGMENT_NS)),
         ):
             if served := server.measure(load):
@@ -88,6 +94,7 @@ def settle(figures: Figures, segments: Segments) -> Figures:
     and switching; and with the clients' delays. What a CPU pays that has gone cold is laid on ``sleep_ns``."""
     figures = figures | _switching(figures, segments.one_cpu_ns)
     figures |= _messages(figures, _clean(segments.busy))
+    figures |= _crowd(figures, _quiet(segments.crowd))
     reference = _clean(segments.reference)
     cold = [_cold(figures, each) for each in (_clean(segments.closed), reference, _clean(segments.rare))]
     figures |= _delays(figures, _clean(segments.awake), reference)
@@ -102,10 +109,10 @@ def settle(figures: Figures, segments: Segments) -> Figures:
 
 
 def _cold(figures: Figures, segments: Sequence[Served]) -> tuple[float, float]:
-    """(µs that the CPU was idle, what is left of a request's CPU time when calls, sleep and switch are taken off)."""
-    warm_ns = _served_ns(figures) + sum(figures[name].ns for name in ("read_empty_ns", "sleep_ns", "switch_ns"))
-    rest = fitted([each.cpu_ns - warm_ns for each in segments])
-    return statistics.mean(each.idle_ns for each in segments) / 1000, rest.ns
+    """(µs that the CPU was idle, what is left of one sleep's CPU time when calls, sleep and switch are taken off)."""
+    asleep_ns = sum(figures[name].ns for name in ("read_empty_ns", "sleep_ns", "switch_ns"))
+    slept = [(each.cpu_ns - _served_ns(figures)) / max(FEWEST_SLEEPS, each.sleeps) - asleep_ns for each in segments]
+    return statistics.median(each.idle_ns for each in segments) / 1000, fitted(slept).ns
 
 
 def _switching(figures: Figures, one_cpu_ns: Sequence[float]) -> Figures:
@@ -133,6 +140,14 @@ def _messages(figures: Figures, busy: Sequence[Served]) -> Figures:
         )
         for name in names
     }
+
+
+def _crowd(figures: Figures, crowd: Sequence[Served]) -> Figures:
+    """A switch between threads that clients on another CPU have woken: Linux interrupts this CPU to say so, which two
+    processes in turns do not show. Nothing new where others had the CPUs: their switches would be in it."""
+    warm_ns = _served_ns(figures) + figures["read_empty_ns"].ns + figures["sleep_ns"].ns
+    how = f"threads, {BUSY_CLIENTS} clients that ask again at once: CPU time less hot calls and sleep"
+    return {"switch_ns": fitted([each.cpu_ns - warm_ns for each in crowd], how)} if crowd else {}
 
 
 def _delays(figures: Figures, awake: Sequence[Served], reference: Sequence[Served]) -> Figures:
@@ -168,14 +183,17 @@ def _served_ns(figures: Figures) -> float:
 
 
 def _clean(segments: Sequence[Served]) -> Sequence[Served]:
-    """Those in which no other process had one of the two CPUs; if there is none such, the quickest quarter, and of its
-    latencies the lower decile."""
+    """The quiet ones; if there are none, the quickest quarter, and of its latencies the lower decile."""
     if not segments:
         raise RuntimeError("no server could answer in time: this host is too busy to be calibrated")
-    ordered = sorted(segments, key=lambda each: each.quick_ns)
-    usual_ns = ordered[len(ordered) // 4].quick_ns
-    clean = [each for each in ordered if _undisturbed(each) and each.latency_ns < QUEUED * usual_ns]
-    return clean or [replace(each, latency_ns=each.quick_ns) for each in ordered[: 1 + len(ordered) // 4]]
+    quickest = sorted(segments, key=lambda each: each.quick_ns)[: 1 + len(segments) // 4]
+    return _quiet(segments) or [replace(each, latency_ns=each.quick_ns) for each in quickest]
+
+
+def _quiet(segments: Sequence[Served]) -> Sequence[Served]:
+    """Those in which no other process had one of the two CPUs."""
+    ordered = sorted(each.quick_ns for each in segments)
+    return [each for each in segments if _undisturbed(each) and each.latency_ns < QUEUED * ordered[len(ordered) // 4]]
 
 
 def _undisturbed(segment: Served) -> bool:
