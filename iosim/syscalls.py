@@ -256,7 +256,7 @@ def exit(status: int = 0) -> Trap[NoReturn]:
 
 @coroutine
 def nanosleep(duration_ns: int) -> Trap[None]:
-    """nanosleep(2)."""
+    """nanosleep(2). Errors: EINVAL (a negative time)."""
     return (yield "nanosleep", (duration_ns,))
 
 

@@ -8,6 +8,7 @@ measures Nagle's algorithm; (3) SIGPIPE is ignored by Python; (4) a call that a 
 
 import _socket
 import ctypes
+import errno
 import fcntl as _fcntl
 import os
 import platform
@@ -213,6 +214,8 @@ class RealKernel:
         raise ProgramExit(status)
 
     def nanosleep(self, duration_ns: int) -> None:
+        if duration_ns < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         time.sleep(duration_ns / 1e9)
 
     def compute(self, work_ns: int) -> None:

@@ -70,7 +70,9 @@ class KernelCore:
         self.work = ()
         try:
             result = self.handlers[call[0]](*call[1])
-        except (OSError, ThreadExit) as error:
+        except AssertionError:
+            raise  # our own bug
+        except (Exception, ThreadExit) as error:  # OSError, or what a call with senseless arguments raises anywhere
             thread.error = error
             result = None
         if type(result) is Blocked:

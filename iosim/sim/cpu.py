@@ -88,7 +88,13 @@ class Cpu:
                         thread.departing = ENDED
                         bill = account.price((THREAD_EXIT, 1))
                     else:
-                        census[call[0]] += 1
+                        try:
+                            census[call[0]] += 1
+                        except (TypeError, LookupError):
+                            thread.error = TypeError(
+                                f"the program awaited {call!r}: only the calls of iosim.syscalls can be awaited"
+                            )
+                            continue
                         bill = kernel.enter(thread, call, account)
                 elif thread.notified:
                     thread.notified = False

@@ -44,6 +44,8 @@ class ProcessCalls(SocketCalls):
 
     def nanosleep(self, duration_ns: int) -> Blocked | None:
         thread = self.thread
+        if duration_ns < 0:
+            raise fail(errno.EINVAL)
         if thread.timed_out or duration_ns == 0:
             return None
         if not thread.resumed:
@@ -51,6 +53,8 @@ class ProcessCalls(SocketCalls):
         return Blocked(None)
 
     def compute(self, work_ns: int) -> None:
+        if work_ns < 0:
+            raise ValueError(f"compute needs 0 ns or more, came {work_ns}")
         self.work = (COMPUTE, work_ns)
         self.thread.compute_ns += work_ns
 

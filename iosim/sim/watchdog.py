@@ -34,9 +34,9 @@ class Watchdog:
     user of SIGALRM is left alone.
     """
 
-    def __init__(self, kernel: "SimKernel", patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, kernel: "SimKernel") -> None:
         self._kernel = kernel
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S
         self._seen = (-1, -1)
         self._armed = False
 

@@ -61,6 +61,8 @@ def simulate(
     world.kernel.tracer = tracer
     with quiet_collector(), Watchdog(world.kernel):
         world.run(progress)
+    if not world.server_runs():
+        raise RuntimeError(f"{model}.py: the program returned or called exit; a server runs until it is stopped")
     return run_of(
         world.before,
         world.after,
@@ -101,7 +103,7 @@ class World:
         kernel.ports[80] = listener
         self.clients = Clients(kernel, listener, load, seed, self)
         self.before = snapshot(kernel)
-        kernel.start_process(program(fd, **params), table)
+        self.server = kernel.start_process(program(fd, **params), table)
 
     def run(self, progress: Callable[[float], None] | None = None) -> None:
         """Until the window is closed, and with a fixed number of requests until all is closed and quiet."""
@@ -115,9 +117,15 @@ class World:
                         break
                 if progress is not None:
                     progress(self._fraction())
+                if not self.server_runs():
+                    return
         except EmptySchedule:
             if not hasattr(self, "after"):
                 self.window_closes()
+
+    def server_runs(self) -> bool:
+        """The process of the server is there."""
+        return self.server.pid in self.kernel.processes
 
     def _fraction(self) -> float:
         if self.load.requests:
