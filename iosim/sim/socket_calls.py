@@ -220,9 +220,12 @@ class SocketCalls(KernelCore):
             raise fail(errno.EINVAL)
         if isinstance(stream, Listener):
             return  # inet_shutdown: a listener has no sending side
-        if not isinstance(stream, Stream):
-            raise fail(errno.ENOTCONN if isinstance(stream, Socket) else errno.ENOTSOCK)
-        if stream.over:
+        if not isinstance(stream, Stream | Socket):
+            raise fail(errno.ENOTSOCK)
+        if isinstance(stream, Stream):
+            stream.announced, stream.refused = True, False  # to connect it counts as connected from now on
+        if isinstance(stream, Socket) or stream.over:
+            stream.notify(stream.mask())  # whoever watches looks again
             raise fail(errno.ENOTCONN)
         if not stream.shut:
             stream.shut_down()
@@ -244,14 +247,10 @@ class SocketCalls(KernelCore):
         file = thread.table.get(fd)
         self.work = (SOCKET, 1)
         if isinstance(file, Stream):
-            self._announce(file)
+            self._announce(fd, file)
             return None
         if not isinstance(file, Socket):
             raise fail(errno.EISCONN if isinstance(file, Listener) else errno.ENOTSOCK)
-        if file.pending_error:
-            number, file.pending_error = file.pending_error, 0
-            file.connecting_to = None
-            raise fail(number)
         if file.connecting_to is not None:
             if file.flags & O_NONBLOCK:
                 raise fail(errno.EALREADY)
@@ -266,9 +265,13 @@ class SocketCalls(KernelCore):
             raise fail(errno.EINPROGRESS)
         return self.connect(fd, address)
 
-    @staticmethod
-    def _announce(stream: Stream) -> None:
-        """The first call after a connection came about says so; a later one is EISCONN."""
+    def _announce(self, fd: int, stream: Stream) -> None:
+        """The first call after a connection came about, or did not, says so; a later one is EISCONN."""
+        if stream.refused:
+            socket = self._new_socket(stream.flags)
+            socket.address = stream.address
+            self.thread.table.replace(fd, socket)
+            raise fail(stream.error or errno.ECONNABORTED)
         if stream.announced:
             raise fail(errno.EISCONN)
         stream.announced = True
@@ -276,30 +279,32 @@ class SocketCalls(KernelCore):
     def _send_syn(self, table: Table, fd: int, socket: Socket, retries: int) -> None:
         """Loopback: SYN, SYN-ACK and ACK all run inside the caller's connect. A dropped SYN is sent again."""
         assert socket.connecting_to is not None
+        assert socket.address is not None
+        if table.files[fd] is not socket:
+            return  # closed meanwhile
         listener = self.ports.get(socket.connecting_to[1])
-        if not isinstance(listener, Listener):
-            socket.pending_error = errno.ECONNREFUSED
-            socket.bound = False
-            socket.notify(socket.mask())
-        elif listener.admit_syn():
-            assert socket.address is not None
-            ours = self.new_stream(socket.address)
+        listening = isinstance(listener, Listener)
+        admitted = isinstance(listener, Listener) and listener.admit_syn()
+        if listening and not admitted and retries < SYN_RETRIES:
+            when_ns = self.clock._now + (SYN_RETRY_NS << retries)
+            self.clock.call_at(when_ns, lambda _event: self._send_syn(table, fd, socket, retries + 1))
+            return
+        ours = self.new_stream(socket.address)
+        ours.flags = socket.flags
+        self.stream_ports.update((ours.address[1],))
+        table.replace(fd, ours)
+        if not admitted:
+            ours.refuse(errno.ETIMEDOUT if listening else errno.ECONNREFUSED)
+        else:
+            assert isinstance(listener, Listener)
             theirs = self.new_stream(listener.address)
             theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
-            ours.flags = socket.flags
+            self.stream_ports.update((theirs.address[1],))
             self.work += (INPUT, 1, ACCEPT, 1)
-            self.stream_ports.update((ours.address[1], theirs.address[1]))
-            if table.files[fd] is socket:
-                table.replace(fd, ours)
             listener.establish(theirs)
-            ours.notify(EPOLLOUT)
-        elif retries < SYN_RETRIES:
-            when_ns = self.clock._now + (SYN_RETRY_NS << retries)
-            self.clock.call_at(when_ns, lambda _event: self._send_syn(table, fd, socket, retries + 1))
-        else:
-            socket.pending_error = errno.ETIMEDOUT
-            socket.notify(socket.mask())
+        self.readable.became_readable(ours)
+        ours.notify(ours.mask())
 
     def new_stream(self, address: Address) -> Stream:
         """An end of a connection, counted as a living socket."""

@@ -18,7 +18,7 @@ from iosim.syscalls import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Ad
 class Socket(File):
     """A socket that is neither listener nor stream yet."""
 
-    __slots__ = ("address", "bound", "connecting_to", "pending_error")
+    __slots__ = ("address", "bound", "connecting_to")
 
     def __init__(self, watcher: Watcher, flags: int = 0) -> None:
         super().__init__(watcher, flags)
@@ -26,11 +26,8 @@ class Socket(File):
         self.bound = False
         """It holds its port. After a refused connection it does not, and still names it."""
         self.connecting_to: Address | None = None
-        self.pending_error = 0
 
     def mask(self) -> int:
-        if self.pending_error:
-            return EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP
         return 0 if self.connecting_to else EPOLLOUT | EPOLLHUP
 
 
@@ -99,7 +96,7 @@ class Stream(File):
     __slots__ = (
         "_rx", "address", "announced", "bound_anew", "client", "closed", "dead", "ending", "eof", "error", "held_back",
         "in_flight", "peer",
-        "receive_buffer", "requests", "send_buffer", "sending", "shut",
+        "receive_buffer", "refused", "requests", "send_buffer", "sending", "shut",
     )  # fmt: skip
 
     def __init__(self, watcher: Watcher, address: Address, receive_buffer: int, send_buffer: int) -> None:
@@ -119,6 +116,8 @@ class Stream(File):
         """Bytes of the send buffer that a client has not acknowledged yet."""
         self.held_back = False
         """A client waits for room in our receive buffer."""
+        self.refused = False
+        """It never was one: its connect failed, and the next calls learn why."""
         self.bound_anew = False
         """bind(2) was called again when it was over."""
         self.announced = False
@@ -179,12 +178,17 @@ class Stream(File):
 
     def receive_reset(self) -> None:
         """The peer's RST (tcp_reset): EPIPE after its FIN, else ECONNRESET."""
-        if not self.dead:
+        if not self.over:
             self.error = errno.EPIPE if self.eof else errno.ECONNRESET
             self.dead = self.ending = True
             self.sending = b""
             self.watcher.became_readable(self)
             self.notify(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLRDHUP)
+
+    def refuse(self, number: int) -> None:
+        """The connection did not come about, for this reason."""
+        self.error = number
+        self.refused = self.dead = self.ending = True
 
     def take(self, count: int) -> bytes:
         """Up to ``count`` unread bytes, or b"" when there are none. Raises the pending error, once."""
