@@ -1,8 +1,8 @@
 """The driver of the real world: it takes a program's traps, has this host's kernel answer them, and counts them.
 
 Discussion: this loop runs once per system call of a real server, so it holds nothing else: one table look-up gives the
-bound method and the census column, and ``send`` or ``throw`` hands the answer back. It adds about 0.4 us to a call
-(tests/conformance/test_driver.py counts what it does; the README of the measurements says what it costs).
+bound method and the census column, and ``send`` or ``throw`` hands the answer back. Where ``os.read`` of one byte takes
+0.75 us, ``await read(fd, 1)`` takes 1.2: trap, driver and kernel method add 0.45.
 """
 
 from collections.abc import Coroutine, MutableSequence
@@ -31,9 +31,10 @@ def drive(kernel: "RealKernel", program: Coroutine[Any, Any, None], census: Muta
                 name, arguments = trap
                 call, column = calls[name]
             except (TypeError, ValueError, KeyError):
-                raise TypeError(
-                    f"the program awaited {trap!r}: only the calls of iosim.syscalls can be awaited"
-                ) from None
+                trap = throw(
+                    TypeError(f"the program awaited {trap!r}: only the calls of iosim.syscalls can be awaited")
+                )
+                continue
             counts[column] += 1
             try:
                 result = call(*arguments)

@@ -8,7 +8,6 @@ measures Nagle's algorithm; (3) SIGPIPE is ignored by Python; (4) a call that a 
 
 import _socket
 import ctypes
-import errno
 import fcntl as _fcntl
 import os
 import platform
@@ -19,7 +18,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine, MutableSequence
-from errno import EACCES, EINTR
+from errno import EACCES, EINTR, EINVAL
 from typing import Any, ClassVar, NoReturn
 
 from iosim.real.burn import burn
@@ -215,7 +214,7 @@ class RealKernel:
 
     def nanosleep(self, duration_ns: int) -> None:
         if duration_ns < 0:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise OSError(EINVAL, os.strerror(EINVAL))
         time.sleep(duration_ns / 1e9)
 
     def compute(self, work_ns: int) -> None:

@@ -9,6 +9,7 @@ from iosim.syscalls import (
     F_GETFL,
     F_SETFL,
     O_NONBLOCK,
+    POLLHUP,
     POLLIN,
     POLLOUT,
     SOCK_NONBLOCK,
@@ -311,6 +312,21 @@ async def test_data_before_a_reset_can_still_be_read(world: "World") -> None:
     assert await read(client) == b"early"
     with world.fails(ECONNRESET):
         await read(client)
+
+
+async def test_nothing_resets_a_connection_that_both_sides_have_ended(world: "World") -> None:
+    client, conn = await world.pair()
+    await write(client, b"nobody reads this")
+    await shutdown(conn)
+    await shutdown(client)
+    await close(conn)
+    assert await world.ready(client, 0) == POLLHUP  # and no POLLERR
+    assert await read(client) == b""
+
+
+async def test_nanosleep_knows_its_arguments(world: "World") -> None:
+    with world.fails(EINVAL):
+        await nanosleep(-1)
 
 
 async def test_writing_to_a_closed_peer_fails_the_second_time(world: "World") -> None:
