@@ -6,6 +6,7 @@ from errno import (
     EALREADY,
     EBADF,
     ECONNREFUSED,
+    ECONNRESET,
     EINPROGRESS,
     EINVAL,
     EISCONN,
@@ -193,6 +194,17 @@ async def test_a_nonblocking_connect(world: "World") -> None:
         await connect(client, address)
     await write(client, b"hello")
     assert await read(await accept4(listener)) == b"hello"
+
+
+async def test_a_nonblocking_connect_that_is_reset(world: "World") -> None:
+    listener, address = await world.listener()
+    client = await socket(SOCK_NONBLOCK)
+    with world.fails(EINPROGRESS):
+        await connect(client, address)
+    assert await world.ready(client, POLLOUT, 200) == POLLOUT
+    await close(listener)
+    with world.fails(ECONNRESET):
+        await connect(client, address)
 
 
 async def test_a_nonblocking_connect_that_is_refused(world: "World") -> None:

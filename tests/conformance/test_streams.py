@@ -64,6 +64,12 @@ async def test_read_of_nothing_needs_no_peer(world: "World") -> None:
     listener, _ = await world.listener()
     for fd in (listener, await socket()):
         assert await read(fd, 0) == b""
+    client, conn = await world.pair()
+    await write(client, b"nobody reads this")
+    await close(conn)
+    assert await read(client, 0) == b""
+    with world.fails(ECONNRESET):  # it is not even told of the reset
+        await read(client)
 
 
 async def test_write_of_nothing_writes_nothing(world: "World") -> None:
