@@ -12,9 +12,8 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Coroutine
 from importlib.util import module_from_spec, spec_from_file_location
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from iosim.real.burn import burn
 from iosim.real.census import Census
@@ -35,17 +34,15 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     burn(1)  # measures its pace now, and not in the first request
-    program = None
     try:
         server = _load(model)
         kernel = RealKernel(Census(spec["census"]).new_row)
         kernel.failures = _Failures(model)
         listener, port = _listener()
-        program = server(listener, **spec["params"])
         tell(port=port)
-        drive(kernel, program)
+        drive(kernel, server(listener, **spec["params"]))
     except BaseException as error:
-        _fail(model, error, program)
+        _fail(model, error)
     _end(f"{os.path.basename(model)}: the program returned; a server runs until it is stopped")
 
 
@@ -79,23 +76,12 @@ def _load(path: str) -> Program:
     return server
 
 
-def _fail(model: str, error: BaseException, program: Coroutine[Any, Any, None] | None = None) -> NoReturn:
+def _fail(model: str, error: BaseException) -> NoReturn:
     name = os.path.basename(model)
     if isinstance(error, ProgramExit):
         _end(f"{name}: the program called exit({error.code}); a server runs until it is stopped")
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == model]
-    line = lines[-1] if lines else _awaits_at(model, program)
-    _end(f"{name}:{line}: {type(error).__name__}: {' '.join(str(error).split())}")
-
-
-def _awaits_at(model: str, program: Any) -> int:
-    """The line of that file where the program waits for an answer: what it awaited was refused."""
-    line = 1
-    while (frame := getattr(program, "cr_frame", None)) is not None:
-        if frame.f_code.co_filename == model:
-            line = frame.f_lineno
-        program = program.cr_await
-    return line
+    _end(f"{name}:{(lines or [1])[-1]}: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def _end(error: str) -> NoReturn:
