@@ -11,9 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from simpy.events import Event
-
 from iosim.load import SECOND_NS, Load
+from iosim.sim.clock import Alarm
 from iosim.sim.kernel import SimKernel
 from iosim.sim.ledger import Departure
 from iosim.sim.network import Link
@@ -82,6 +81,7 @@ class Clients:
         self._due: list[tuple[int, int, int]] = []
         self._numbers: dict[int, int] = {}
         self._armed_for = -1
+        self._planned = 0
         kernel.clients = self
         kernel.on_all_accepted = self._accepted_all
 
@@ -96,8 +96,8 @@ class Clients:
         if self._connecting:
             self.clock.call_at(self.clock._now, self._connect_group, self._group)
 
-    def _connect_group(self, event: Event) -> None:
-        if event._value != self._group:
+    def _connect_group(self, alarm: Alarm) -> None:
+        if alarm.value != self._group:
             return
         self._group += 1
         if len(self.streams) == self.load.clients:
@@ -148,7 +148,7 @@ class Clients:
     def _after_ns(self, delay_ns: int, act: Callable[[], None]) -> None:
         """An event of its own: whom it wakes runs after it."""
 
-        def event(_event: Event) -> None:
+        def event(_alarm: Alarm) -> None:
             self.scheduler.holding = True
             act()
             self.scheduler.release()
@@ -157,17 +157,17 @@ class Clients:
 
     # --- asking
 
-    def _begin(self, _event: Event) -> None:
+    def _begin(self, _alarm: Alarm) -> None:
         """All connections stand: the load's time begins."""
         load = self.load
         now = self.began = self.clock._now
         self.ledger.window_from = now if self._fixed_number else now + load.warmup_ns
-        self.clock.call_at(self.ledger.window_from, lambda _event: self.watch.window_opens())
+        self.clock.call_at(self.ledger.window_from, lambda _alarm: self.watch.window_opens())
         if self._fixed_number:
             self._look_later()
         else:
             self.ledger.window_to = now + load.end_ns
-            self.clock.call_at(now + load.end_ns, lambda _event: self._stop())
+            self.clock.call_at(now + load.end_ns, lambda _alarm: self._stop())
         if load.open_loop:
             self._batches = load.arrivals_of(self.seed)
             self._batch = zip(*next(self._batches), strict=True)
@@ -182,20 +182,30 @@ class Clients:
         if following is None:
             self._batch = zip(*next(self._batches), strict=True)
             following = next(self._batch)
-        planned = self.began + following[0]
+        planned = self._planned = self.began + following[0]
         if self._direct:
             arrival = planned + self._send_ns
         else:
             arrival = self.link.to_server(planned + self._send_ns, len(following[2]))
         self.clock.call_at(arrival, self._arrival, (planned, following[1], following[2]))
 
-    def _arrival(self, event: Event) -> None:
+    def _arrival(self, alarm: Alarm) -> None:
         if self._stopped:
             return
         self.asked += 1
+        ledger = self.ledger
+        if ledger.window_from <= self._planned < ledger.window_to:
+            ledger.issued += 1
         if self.asked < self._limit:
             self._arm_next_arrival()
-        self._ask(*event._value)
+        self._ask(*alarm.value)
+
+    def _issue_the_rest(self) -> None:
+        """Open loop: what was planned before the end and has not arrived yet is under way."""
+        while self._planned < self.ledger.window_to:
+            if self.ledger.counts(self._planned):
+                self.ledger.issued += 1
+            self._arm_next_arrival()
 
     def _think(self, client: int, since: int) -> None:
         """Closed loop: when this client asks next."""
@@ -209,31 +219,30 @@ class Clients:
             self._armed_for = self._due[0][0]
             self.clock.call_at(max(self._armed_for + self._send_ns, self.clock._now), self._due_now, self._armed_for)
 
-    def _due_now(self, event: Event) -> None:
-        if event._value != self._armed_for:
+    def _due_now(self, alarm: Alarm) -> None:
+        if alarm.value != self._armed_for:
             return  # an earlier request came in between and armed anew
         self._armed_for = -1
         if self._stopped or self.asked >= self._limit:
             return
         planned, client, number = heapq.heappop(self._due)
         self.asked += 1
+        if self.ledger.counts(planned):
+            self.ledger.issued += 1
         self._arm_first_due()
         data = self.load.request_of(self.seed, client, number)
         if self._direct:
             self._ask(planned, client, data)
         else:
             arrival = self.link.to_server(self.clock._now, len(data))
-            self.clock.call_at(arrival, lambda _event: self._ask(planned, client, data))
+            self.clock.call_at(arrival, lambda _alarm: self._ask(planned, client, data))
 
     def _ask(self, planned: int, client: int, data: bytes) -> None:
         """A request reaches the server's machine."""
-        ledger = self.ledger
         stream = self.streams[client]
-        if ledger.window_from <= planned < ledger.window_to:
-            ledger.issued += 1
-            if stream is None:
-                ledger.dropped += 1
         if stream is None:
+            if self.ledger.counts(planned):
+                self.ledger.dropped += 1
             self._lose()
             return
         request = Request(planned, len(data), self.load.response_bytes)
@@ -250,8 +259,8 @@ class Clients:
         else:
             scheduler.holding = False
 
-    def _after_softirq(self, event: Event) -> None:
-        stream, data, request = event._value
+    def _after_softirq(self, alarm: Alarm) -> None:
+        stream, data, request = alarm.value
         request.softirq = self.clock._now - request.softirq
         self.scheduler.holding = True
         self._deliver(stream, data, request)
@@ -309,8 +318,8 @@ class Clients:
         if self._fixed_number:
             self._stop_if_settled()
 
-    def _acknowledged(self, event: Event) -> None:
-        stream, count, _ = event._value
+    def _acknowledged(self, alarm: Alarm) -> None:
+        stream, count, _ = alarm.value
         self.scheduler.holding = True
         stream.acknowledge(count)
         self.scheduler.release()
@@ -323,7 +332,7 @@ class Clients:
             self._fail(request)
         stream.requests = None
         if self._stopped and not self.open_streams:
-            self.clock.call_at(self.clock._now + SETTLE_NS, lambda _event: self.watch.all_closed())
+            self.clock.call_at(self.clock._now + SETTLE_NS, lambda _alarm: self.watch.all_closed())
 
     def _fail(self, request: Request) -> None:
         if self.ledger.counts(request.planned):
@@ -341,13 +350,13 @@ class Clients:
         """A fixed number of requests: all are asked (or nobody is left to ask) and none waits for an answer."""
         asked_all = self.asked >= self._limit or not (self._open_loop or self._due)
         if asked_all and self.ledger.answered + self._lost == self.asked:
-            self.clock.call_at(max(self.clock._now, self.ledger.last_done), lambda _event: self._stop())
+            self.clock.call_at(max(self.clock._now, self.ledger.last_done), lambda _alarm: self._stop())
 
     def _look_later(self) -> None:
         """Notice, as real clients do, that the server will not answer any more."""
         seen = (self.asked, self.ledger.answered)
 
-        def look(_event: Event) -> None:
+        def look(_alarm: Alarm) -> None:
             waiting = self.asked - self.ledger.answered - self._lost
             self.stalled = waiting > 0 and seen == (self.asked, self.ledger.answered)
             if self.stalled:
@@ -363,13 +372,15 @@ class Clients:
             return
         self._stopped = True
         if not self._fixed_number or self.stalled:
+            if self._open_loop and not self._fixed_number:
+                self._issue_the_rest()
             self.watch.window_closes()
             self.watch.all_closed()
             return
         self.ledger.window_to = self.clock._now + 1
         self.watch.window_closes()
         patience_ns = self._patience_ns if self.open_streams else SETTLE_NS
-        self.clock.call_at(self.clock._now + patience_ns, lambda _event: self.watch.all_closed())
+        self.clock.call_at(self.clock._now + patience_ns, lambda _alarm: self.watch.all_closed())
         self.scheduler.holding = True
         for stream in self.streams:
             if stream is not None and not stream.closed:

@@ -6,15 +6,13 @@ A handler never waits: it returns a value, raises OSError, or returns ``Blocked`
 
 import errno
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from simpy.events import Event
+from typing import Any
 
 from iosim.costs import Costs
 from iosim.machine import Machine
-from iosim.sim.clock import Clock
+from iosim.sim.clock import Alarm, Clock
 from iosim.sim.cpu import Cpu, ThreadExit
-from iosim.sim.files import File, Table, fail
+from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.thread import Code, Process, Thread
@@ -23,14 +21,6 @@ from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
 
 MILLISECOND_NS = 1_000_000
 Tracer = Callable[[int, Thread, Call], None]
-
-
-class Blocked(NamedTuple):
-    """A handler's answer: nothing to return yet; sleep until one of these events of the file (None: until a timer)."""
-
-    file: File | None
-    events: int = 0
-    exclusive: bool = False
 
 
 class KernelCore:
@@ -132,8 +122,8 @@ class KernelCore:
         if timeout_ms > 0:
             self.wake_after(thread, timeout_ms * MILLISECOND_NS)
 
-    def _time_out(self, event: Event) -> None:
-        thread, sleeps = event._value
+    def _time_out(self, alarm: Alarm) -> None:
+        thread, sleeps = alarm.value
         if thread.sleeps == sleeps and thread.call is not None:
             thread.timed_out = True
             thread.leave_queue()

@@ -10,9 +10,7 @@ delays whatever runs.
 from collections import deque
 from typing import TYPE_CHECKING
 
-from simpy.events import Event
-
-from iosim.sim.clock import Callback, Clock
+from iosim.sim.clock import Alarm, Callback, Clock
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.work import PROCESS_SWITCH, SWITCH, THREAD_EXIT, Account, Priced, Rates
 from iosim.syscalls import Call
@@ -155,8 +153,8 @@ class Cpu:
         if self.queue and self.burst_end > self.slice_end:
             self.clock.call_at(max(now, self.slice_end), self._slice_over, self.serial)
 
-    def _burst_over(self, event: Event) -> None:
-        if event._value != self.serial or self.bill is None:
+    def _burst_over(self, alarm: Alarm) -> None:
+        if alarm.value != self.serial or self.bill is None:
             return
         if self.clock._now < self.burst_end:  # softirqs came in between
             self.clock.call_at(self.burst_end, self._burst_over, self.serial)
@@ -169,9 +167,9 @@ class Cpu:
             thread.ran_at = self.clock._now
         self.run()
 
-    def _slice_over(self, event: Event) -> None:
+    def _slice_over(self, alarm: Alarm) -> None:
         bill, thread = self.bill, self.thread
-        if event._value != self.serial or bill is None or not self.queue:
+        if alarm.value != self.serial or bill is None or not self.queue:
             return
         assert thread is not None
         paid, thread.owed = bill.split(self._burst_so_far())
@@ -210,7 +208,7 @@ class Cpu:
         self.clock.call_at(softirq.end, self._softirq_over)
         self.clock.call_at(softirq.end, then, value)
 
-    def _softirq_over(self, _event: Event) -> None:
+    def _softirq_over(self, _alarm: Alarm) -> None:
         softirq = self.softirqs.popleft()
         self.account.pay(softirq.bill)
         self.softirq_ns += softirq.bill.ns

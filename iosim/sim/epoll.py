@@ -9,7 +9,7 @@ EXCLUSIVE, one waiter woken per event.
 import errno
 from collections import deque
 
-from iosim.sim.files import File, Watcher, fail
+from iosim.sim.files import Blocked, File, Watcher, fail
 from iosim.syscalls import EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 
 ALWAYS = EPOLLERR | EPOLLHUP
@@ -54,12 +54,13 @@ class Item:
 class Epoll(File):
     """One epoll descriptor (struct eventpoll)."""
 
-    __slots__ = ("items", "ready")
+    __slots__ = ("items", "ready", "sleep")
 
     def __init__(self, watcher: Watcher) -> None:
         super().__init__(watcher)
         self.items: dict[int, Item] = {}
         self.ready: deque[Item] = deque()
+        self.sleep = Blocked(self, EPOLLIN, exclusive=True)
 
     def mask(self) -> int:
         return EPOLLIN if any(item.poll() for item in self.ready) else 0

@@ -8,7 +8,7 @@ at a time and in the order they went to sleep, others all, the latest first (ker
 import errno
 import heapq
 import os
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from iosim.syscalls import O_NONBLOCK
 
@@ -89,6 +89,14 @@ class File:
         for waiter in tuple(waiters):
             if waiter.notify(events):
                 return
+
+
+class Blocked(NamedTuple):
+    """A handler's answer: nothing to return yet; sleep until one of these events of the file (None: until a timer)."""
+
+    file: File | None
+    events: int = 0
+    exclusive: bool = False
 
 
 class Table:

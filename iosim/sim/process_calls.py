@@ -3,9 +3,8 @@
 import errno
 from typing import Any, NoReturn
 
-from iosim.sim.core import Blocked
 from iosim.sim.cpu import ThreadExit
-from iosim.sim.files import fail
+from iosim.sim.files import Blocked, fail
 from iosim.sim.polling import Sleeper
 from iosim.sim.socket_calls import SocketCalls
 from iosim.sim.thread import Thread

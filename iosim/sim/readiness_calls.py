@@ -2,9 +2,9 @@
 
 import errno
 
-from iosim.sim.core import Blocked, KernelCore
+from iosim.sim.core import KernelCore
 from iosim.sim.epoll import Epoll
-from iosim.sim.files import fail
+from iosim.sim.files import Blocked, fail
 from iosim.sim.polling import Array, PollArray, SelectArray, Sleeper
 from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.work import (
@@ -114,4 +114,4 @@ class ReadinessCalls(KernelCore):
             return events
         if not thread.resumed:
             self.wake_after_ms(thread, timeout_ms)
-        return Blocked(file, EPOLLIN, exclusive=True)
+        return file.sleep

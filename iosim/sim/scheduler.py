@@ -6,9 +6,7 @@ own; a CPU that runs out of threads takes the one that has waited longest at the
 
 from typing import TYPE_CHECKING
 
-from simpy.events import Event
-
-from iosim.sim.clock import Clock
+from iosim.sim.clock import Alarm, Clock
 
 if TYPE_CHECKING:
     from iosim.sim.cpu import Cpu
@@ -78,7 +76,7 @@ class Scheduler:
         return longest.queue.popleft() if longest.queue else None
 
     @staticmethod
-    def _awake(event: Event) -> None:
-        cpu, thread = event._value
+    def _awake(alarm: Alarm) -> None:
+        cpu, thread = alarm.value
         if cpu.switch_to(thread):
             cpu.run()

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from iosim.sim.core import Blocked, KernelCore
+from iosim.sim.core import KernelCore
 from iosim.sim.epoll import Epoll, Item
-from iosim.sim.files import File, Table, fail
+from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.ledger import Ledger
 from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.work import (
@@ -287,7 +287,7 @@ class SocketCalls(KernelCore):
         admitted = isinstance(listener, Listener) and listener.admit_syn()
         if listening and not admitted and retries < SYN_RETRIES:
             when_ns = self.clock._now + (SYN_RETRY_NS << retries)
-            self.clock.call_at(when_ns, lambda _event: self._send_syn(table, fd, socket, retries + 1))
+            self.clock.call_at(when_ns, lambda _alarm: self._send_syn(table, fd, socket, retries + 1))
             return
         ours = self.new_stream(socket.address)
         ours.flags = socket.flags

@@ -3,12 +3,11 @@
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from iosim.sim.files import File, Table
+from iosim.sim.files import Blocked, File, Table
 from iosim.sim.work import Priced
 from iosim.syscalls import EPOLLERR, EPOLLHUP, Call
 
 if TYPE_CHECKING:
-    from iosim.sim.core import Blocked
     from iosim.sim.cpu import Cpu
     from iosim.sim.scheduler import Scheduler
 
@@ -96,7 +95,7 @@ class Thread:
         self.wait_ns = 0
         self.compute_ns = 0
 
-    def wait_on(self, blocked: "Blocked") -> None:
+    def wait_on(self, blocked: Blocked) -> None:
         """Stand in the file's wait queue, once, until one of these events comes."""
         self.waiting_for = blocked.events
         self.exclusive = blocked.exclusive

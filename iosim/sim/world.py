@@ -69,6 +69,7 @@ def simulate(
         world.kernel,
         wall_s=time.perf_counter() - began,
         digest=world.digest(),
+        events=world.events,
         model=model,
         load=load,
         seed=seed,
@@ -93,6 +94,7 @@ class World:
         self.clock = Clock(coalesce=coalesce)
         self.kernel = kernel = SimKernel(self.clock, costs, machine)
         self._done = False
+        self.events = 0
         self.before: Snapshot
         self.after: Snapshot
         table = kernel.new_table()
@@ -113,6 +115,7 @@ class World:
             while not self._done:
                 for _ in range(PROGRESS_EVERY):
                     clock.step()
+                    self.events += 1
                     if self._done:
                         break
                 if progress is not None:
