@@ -289,7 +289,9 @@ def _ratio_axis(panels: Sequence[Axes], widest: float) -> None:
     ticks = [1 / step for step in reversed(above)] + [1.0] + above
     for axes in panels:
         axes.xaxis.set_major_locator(FixedLocator(ticks))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:.2g}"))
+        axes.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _place: f"{value:.2g}" if value < 1 else f"{value:g}")
+        )
         axes.xaxis.set_minor_locator(NullLocator())
 
 
