@@ -23,6 +23,7 @@ from iosim.sim.work import (
     SELECT,
     SELECT_SCAN,
     SELECT_WORD,
+    WAKE,
     Work,
 )
 from iosim.syscalls import EPOLL_CTL_ADD, EPOLL_CTL_DEL, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, FdSet, PollFds
@@ -109,6 +110,9 @@ class ReadinessCalls(KernelCore):
                 work += (EPOLL_RECHECK, rechecked)
             if events:
                 work += (EPOLL_EVENT, len(events), EVENT, len(events))
+                if file.waiters and file.ready:  # ep_done_scan: what is left, or back, is for the next sleeper too
+                    file.notify(EPOLLIN)
+                    work += (WAKE, 1)
         self.work = work
         if events or not timeout_ms or thread.timed_out:
             return events

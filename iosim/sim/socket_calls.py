@@ -133,12 +133,14 @@ class SocketCalls(KernelCore):
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
             if isinstance(stream, Socket | Listener) and not count:
-                return b""  # sock_read_iter looks at nothing else then
+                return b""
             raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
+        if not count:
+            return b""  # sock_read_iter looks at nothing else then
         data = stream.take(count)
         if not data:
             self.work = (READ_EMPTY, 1)
-            if stream.ended or not count:
+            if stream.ended:
                 return b""
             return Blocked(stream, EPOLLIN | EPOLLRDHUP)
         length = len(data)
@@ -275,6 +277,8 @@ class SocketCalls(KernelCore):
         if stream.announced:
             raise fail(errno.EISCONN)
         stream.announced = True
+        if stream.error:
+            stream.raise_error()
 
     def _send_syn(self, table: Table, fd: int, socket: Socket, retries: int) -> None:
         """Loopback: SYN, SYN-ACK and ACK all run inside the caller's connect. A dropped SYN is sent again."""

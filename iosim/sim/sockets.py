@@ -195,7 +195,7 @@ class Stream(File):
         data = self._rx
         if not data:
             if self.error and not self.eof:
-                self._raise_error()
+                self.raise_error()
             return data
         if len(data) > count:
             self._rx = data[count:]
@@ -229,7 +229,7 @@ class Stream(File):
     def check_writable(self) -> None:
         """Raise what a write meets on a stream that cannot send any more."""
         if self.error:
-            self._raise_error()
+            self.raise_error()
         if self.shut or self.dead:
             raise fail(errno.EPIPE)
 
@@ -294,6 +294,7 @@ class Stream(File):
         elif self.peer is not None:
             self.peer.server_has_shut(self)
 
-    def _raise_error(self) -> None:
+    def raise_error(self) -> None:
+        """Raise the pending error, once."""
         number, self.error = self.error, 0
         raise fail(number)
