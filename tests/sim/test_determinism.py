@@ -15,7 +15,7 @@ from iosim.results import Run
 from iosim.run import run
 
 MS = 1_000_000
-LOADS = {
+LOADS: dict[str, dict[str, Any]] = {
     "open": {"clients": 5, "rate_per_s": 20_000.0},
     "open, in step": {"clients": 4, "rate_per_s": 40_000.0, "arrivals": "constant", "work_ns": 10_000},
     "closed": {"clients": 5, "think_ns": 100_000, "work_ns": 20_000, "work": "exponential"},
@@ -25,7 +25,7 @@ LOADS = {
     "large requests": {"clients": 3, "think_ns": 50_000, "request_bytes": 200_000},
     "a number of requests": {"clients": 4, "think_ns": 10_000, "requests": 40},
 }
-MACHINES = {
+MACHINES: dict[str, dict[str, Any]] = {
     "one cpu": {},
     "two cpus": {"cpus": 2},
     "four cpus, nic": {"cpus": 4, "network": "nic", "irq_cpu": 3},

@@ -72,8 +72,8 @@ def cases(draw: st.DrawFn) -> Case:
         rate_per_s = min(most_per_s, one_of(1000, 20_000, 100_000, 500_000))
         load |= {"rate_per_s": float(round(rate_per_s)), "arrivals": one_of("poisson", "constant")}
     else:
-        least_ns = 1 if costs == "free" else 0  # all free and at once would never end
-        load |= {"think_ns": one_of(least_ns, 1000, MS // 10), "think": one_of("exponential", "constant")}
+        least_ns = 5000 if costs == "free" else 0  # all free and at once would never end
+        load |= {"think_ns": one_of(least_ns, 5000, MS // 10), "think": one_of("exponential", "constant")}
         load["think"] = "exponential" if costs == "free" else load["think"]
     machine = {
         "cpus": one_of(1, 2, 4),
