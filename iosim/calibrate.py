@@ -28,6 +28,12 @@ START_S = 20.0
 PATIENCE = 4
 """A busy host may take so many times as long."""
 NOISY = 0.2
+_SCAN = "idle connections, time-out 0, per descriptor, by how many there are"
+TIERED = {
+    "poll_scan_ns": _SCAN,
+    "select_scan_ns": _SCAN,
+    "cold_ns": "blocking, one client: CPU time less calls, sleep and switch, by the µs that the CPU was idle",
+}
 
 Progress = Callable[[str, float], None]
 
@@ -83,7 +89,7 @@ def _table(found: Mapping[str, Any], warnings: list[str]) -> Costs:
     sources = {name: f"{how}; spread {spread:.0%}" for name, (_, spread, how) in found["figures"].items()}
     for name, tiers in found["tiers"].items():
         figures[name] = tuple((count, _digits(ns)) for count, ns in tiers)
-        sources[name] = "idle connections, time-out 0, per descriptor, by how many there are"
+        sources[name] = TIERED[name]
     sources["descriptor_ns"] = "0: the driver keeps the array or bitmap between calls"
     host = host_description()
     pace_ns, pace_spread, _ = found["pace"]

@@ -5,7 +5,7 @@ simulation on another host is the same work under another table, so a calibrated
 
 A figure is one number, or *tiers*: [[objects, ns], …], the cost when so many sockets are alive. Between two tiers it is
 interpolated in log(objects); outside it is constant. Tiers stand where a constant is wrong: sockets fall out of the
-cache.
+cache. The tiers of ``cold_ns`` go by microseconds instead: how long the CPU was idle.
 """
 
 import hashlib
@@ -79,6 +79,16 @@ class Costs(Checked):
         "user",
         "runtime",
         "the runtime's share of one descriptor handed to select or poll",
+        "0: a server in C",
+    )
+    error_ns: Figure = _cost(
+        0, "user", "runtime", "the runtime's share of one call that fails, above call_ns", "0: a server in C"
+    )
+    select_call_ns: Figure = _cost(
+        0,
+        "user",
+        "runtime",
+        "the runtime's share of one select, above call_ns: bitmaps are made and read",
         "0: a server in C",
     )
     request_ns: Figure = _cost(0, "user", "runtime", "framing and answering one request", "0: a server written in C")
@@ -169,6 +179,13 @@ class Costs(Checked):
     process_switch_ns: Figure = _cost(
         400, "switch", "context switch", "more for a thread of another process (address space)", "estimate"
     )
+    cold_ns: Figure = _cost(
+        0,
+        "switch",
+        "cold caches",
+        "run on a CPU that was idle; tiers go by the microseconds that it was",
+        "0: unknown for a server in C; `iosim calibrate` measures it",
+    )
     idle_exit_ns: Figure = _delay(
         25_000,
         "from a wake-up until an idle CPU runs the thread",
@@ -252,7 +269,7 @@ def _interpolate(tiers: tuple[tuple[float, float], ...], objects: float) -> floa
 FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_ns"))
 """Every price of the table, in order."""
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
-RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "request_ns")
+RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns")
 """What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {
     name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)

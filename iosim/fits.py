@@ -54,6 +54,16 @@ class Round:
         """One call that does nothing: runtime, entry and exit."""
         return (self.read_twin + self["write twin"]) / 2
 
+    @property
+    def error(self) -> float:
+        """A call that fails at once, above one that does nothing."""
+        return self["read closed"] - self.trap
+
+    @property
+    def select_call(self) -> float:
+        """Bitmaps to and from, above one call that does nothing: what a select pays that fails at once."""
+        return self["select closed"] - self["read closed"]
+
     def slope(self, probe: str, sizes: tuple[int, ...]) -> float:
         """ns per unit, from the smallest to the largest size."""
         first, last = sizes[0], sizes[-1]
@@ -112,6 +122,8 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
             lambda r: r["serve blocking"] - r["read twin"] - r["write twin"],
             "blocking on scripted answers, less its two calls",
         ),
+        "error_ns": (lambda r: r.error, f"read of a closed descriptor, {above_trap}"),
+        "select_call_ns": (lambda r: r.select_call, "select of a closed descriptor less read of one"),
         "entry_ns": (lambda r: r.entry, "os.getppid less a C function without a call"),
         "socket_ns": (lambda r: r["socket"] - r.trap, f"socket and TCP_NODELAY, {above_trap}"),
         "accept_ns": (lambda r: r["accept"] - r.trap, f"accept4 of an established connection, {above_trap}"),
@@ -133,8 +145,8 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
         ),
         "write_byte_ns": (lambda r: r.slope("write", SIZES), _sizes_text("write")),
         "select_base_ns": (
-            lambda r: r.at_zero("select", scanned[:2]) - r.trap,
-            f"select of none, {above_trap}; the runtime's making and reading of bitmaps is in it",
+            lambda r: r.at_zero("select", scanned[:2]) - r.trap - r.select_call,
+            f"select of none, {above_trap} and select_call_ns (reading the answer is in it)",
         ),
         "poll_base_ns": (lambda r: r.at_zero("poll", scanned[:2]) - r.trap, f"poll of none, {above_trap}"),
         "register_ns": (

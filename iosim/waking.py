@@ -89,23 +89,18 @@ def _load(rate_per_s: float | None, duration_ns: int, clients: int = 1) -> Load:
     )
 
 
-def settle(figures: Figures, segments: Segments) -> Figures:
-    """The hot figures, with those of messages made right for clients on another CPU; with those of waking, sleeping
-    and switching; and with the clients' delays. What a CPU pays that has gone cold is laid on ``sleep_ns``."""
+def settle(figures: Figures, segments: Segments) -> tuple[Figures, list[tuple[float, float]]]:
+    """(the hot figures, with those of messages made right for clients on another CPU, and with those of waking,
+    sleeping and switching, and the clients' delays; what a cold CPU costs, as (idle µs, ns))."""
     figures = figures | _switching(figures, segments.one_cpu_ns)
     figures |= _messages(figures, _clean(segments.busy))
     figures |= _crowd(figures, _quiet(segments.crowd))
     reference = _clean(segments.reference)
     cold = [_cold(figures, each) for each in (_clean(segments.closed), reference, _clean(segments.rare))]
-    figures |= _delays(figures, _clean(segments.awake), reference)
-    slept = figures["sleep_ns"]
-    curve = ", ".join(f"{ns:.0f} ns after {idle_us:.0f} µs" for idle_us, ns in sorted(cold))
-    figures["sleep_ns"] = slept._replace(
-        ns=slept.ns + max(0.0, cold[1][1]),
-        how=f"{slept.how}; and what a CPU pays that has gone cold, as blocking shows at {REFERENCE_PER_S:.0f} "
-        f"requests/s (it grows with the time that the CPU was idle: {curve})",
-    )
-    return figures
+    tiers = [(1.0, TINY_NS)]
+    for idle_us, ns in sorted(cold):
+        tiers.append((max(idle_us, tiers[-1][0] + 1), max(ns, tiers[-1][1])))  # it only grows: less is noise
+    return figures | _delays(figures, _clean(segments.awake), reference, cold[1][1]), tiers
 
 
 def _cold(figures: Figures, segments: Sequence[Served]) -> tuple[float, float]:
@@ -150,13 +145,13 @@ def _crowd(figures: Figures, crowd: Sequence[Served]) -> Figures:
     return {"switch_ns": fitted([each.cpu_ns - warm_ns for each in crowd], how)} if crowd else {}
 
 
-def _delays(figures: Figures, awake: Sequence[Served], reference: Sequence[Served]) -> Figures:
+def _delays(figures: Figures, awake: Sequence[Served], reference: Sequence[Served], cold_ns: float) -> Figures:
     """The delays that are nobody's CPU time: the clients' own, and an idle CPU's way back."""
     served_ns, trap_ns = _served_ns(figures), _trap_ns(figures)
-    turn_ns = 2 * (trap_ns + figures["read_empty_ns"].ns)
+    turn_ns = 2 * (trap_ns + figures["read_empty_ns"].ns + figures["error_ns"].ns)
     clients = fitted([each.latency_ns - served_ns - turn_ns / 2 for each in awake])
-    # the sleeper had entered its read before the request came; that its CPU has gone cold is part of the way back
-    woken_ns = figures["switch_ns"].ns + served_ns - trap_ns
+    # the sleeper had entered its read before the request came
+    woken_ns = cold_ns + figures["switch_ns"].ns + served_ns - trap_ns
     idle_exit = fitted([each.latency_ns - clients.ns - woken_ns for each in reference])
     how = "nonblocking, one client: median latency less its calls and half a turn; its share as in the default table"
     parts = shares("client_send_ns", "client_receive_ns")

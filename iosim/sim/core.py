@@ -16,7 +16,7 @@ from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.thread import Code, Process, Thread
-from iosim.sim.work import SLEEP, Account, Priced, Rates, Work
+from iosim.sim.work import ERROR, SLEEP, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
 
 MILLISECOND_NS = 1_000_000
@@ -63,6 +63,7 @@ class KernelCore:
         except AssertionError:
             raise  # our own bug
         except (Exception, ThreadExit) as error:  # OSError, or what a call with senseless arguments raises anywhere
+            self.work += (ERROR, 1)
             thread.error = error
             result = None
         if type(result) is Blocked:
@@ -72,6 +73,7 @@ class KernelCore:
                 work = (*self.work, SLEEP, 1)
                 return account.price(work) if thread.resumed else account.price_call(work)
             thread.error = fail(errno.EAGAIN)
+            self.work += (ERROR, 1)
             thread.state = result = None
         thread.result = result
         if thread.resumed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from iosim.sim.clock import Alarm, Callback, Clock
 from iosim.sim.scheduler import Scheduler
-from iosim.sim.work import PROCESS_SWITCH, SWITCH, THREAD_EXIT, Account, Priced, Rates
+from iosim.sim.work import COLD, PROCESS_SWITCH, SWITCH, THREAD_EXIT, Account, Priced, Rates, idle_level
 from iosim.syscalls import Call
 
 if TYPE_CHECKING:
@@ -115,8 +115,10 @@ class Cpu:
     def switch_to(self, thread: "Thread") -> bool:
         """Switch to this thread. True when it runs already, False when an event will tell."""
         now = self.clock._now
+        idle_ns = 0
         if self.idle_from is not None:
-            self.idle_ns += self._idle_so_far()
+            idle_ns = self._idle_so_far()
+            self.idle_ns += idle_ns
             self.idle_from = None
         else:
             thread.wake_from = now
@@ -125,7 +127,8 @@ class Cpu:
         thread.cpu = self
         other_process = self.last_process is not None and self.last_process is not thread.process
         self.last_process = thread.process
-        bill = self.account.price((SWITCH, 1, PROCESS_SWITCH, 1) if other_process else (SWITCH, 1))
+        work = (SWITCH, 1, PROCESS_SWITCH, 1) if other_process else (SWITCH, 1)
+        bill = self.account.price((*work, COLD, idle_level(idle_ns)) if idle_ns else work)
         self.slice_end = now + bill.ns + self.scheduler.slice_ns  # however short, a slice gets something done
         if self.softirqs or not self.clock.pass_time(now + bill.ns):
             self._start_burst(bill)

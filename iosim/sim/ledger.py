@@ -56,8 +56,9 @@ class Ledger:
         if thread.ready_to < thread.ready_from:
             thread.ready_to = thread.scheduler.clock._now
 
-    def was_read(self, stream: "Stream", count: int, thread: "Thread", now: int) -> None:
-        """``count`` bytes of this stream are being read."""
+    def was_read(self, stream: "Stream", count: int, thread: "Thread", now: int) -> int:
+        """``count`` bytes of this stream are being read; how many requests that completes."""
+        whole = 0
         if thread.ready_to < thread.ready_from:
             thread.ready_to = now
         assert stream.requests is not None
@@ -66,9 +67,10 @@ class Ledger:
                 continue
             if request.unread > count:
                 request.unread -= count
-                return
+                break
             count -= request.unread
             request.unread = 0
+            whole += 1
             request.begun = now
             arrived = request.arrived
             wakeup = readiness = 0
@@ -82,7 +84,8 @@ class Ledger:
             request.compute_ns = thread.compute_ns
             request.wait_ns = thread.wait_ns
             if not count:
-                return
+                break
+        return whole
 
     def is_written(self, stream: "Stream", count: int, thread: "Thread", now: int) -> None:
         """``count`` bytes of reply are being written; they leave when the call's work is done."""

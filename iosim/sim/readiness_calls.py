@@ -21,6 +21,7 @@ from iosim.sim.work import (
     POLL_SCAN,
     REGISTER,
     SELECT,
+    SELECT_CALL,
     SELECT_SCAN,
     SELECT_WORD,
     WAKE,
@@ -35,7 +36,7 @@ class ReadinessCalls(KernelCore):
     def select(self, readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> tuple[list[int], list[int]] | Blocked:
         array = SelectArray(readers, writers) if self.thread.state is None else self.thread.state.array
         scanned = (SELECT_SCAN, array.count, SELECT_WORD, array.words)
-        once = (SELECT, 1, DESCRIPTOR, array.count)
+        once = (SELECT, 1, SELECT_CALL, 1, DESCRIPTOR, array.count)
         found = self._sleepy_scan(array, timeout_ms, once, scanned)
         if isinstance(found, Blocked):
             return found

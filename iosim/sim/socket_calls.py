@@ -23,6 +23,7 @@ from iosim.sim.work import (
     READ,
     READ_BYTE,
     READ_EMPTY,
+    REQUEST,
     SOCKET,
     WAKE,
     WRITE,
@@ -145,8 +146,8 @@ class SocketCalls(KernelCore):
             return Blocked(stream, EPOLLIN | EPOLLRDHUP)
         length = len(data)
         self.work = (READ, 1, READ_BYTE, length)
-        if stream.requests:
-            self.ledger.was_read(stream, length, thread, self.clock._now)
+        if stream.requests and (whole := self.ledger.was_read(stream, length, thread, self.clock._now)):
+            self.work += (REQUEST, whole)
         if stream.held_back or stream.client < 0:
             stream.has_read()
         return data

@@ -30,6 +30,7 @@ REGISTER = KIND["register_ns"]
 EPOLL_WAIT, EPOLL_EVENT, EPOLL_RECHECK = (KIND[f"epoll_{n}_ns"] for n in ("wait", "event", "recheck"))
 EPOLL_ADD, EPOLL_MOD, EPOLL_DEL = (KIND[f"epoll_{n}_ns"] for n in ("add", "mod", "del"))
 WAKE, SLEEP, SWITCH, PROCESS_SWITCH = (KIND[f"{n}_ns"] for n in ("wake", "sleep", "switch", "process_switch"))
+COLD, ERROR, SELECT_CALL = (KIND[f"{n}_ns"] for n in ("cold", "error", "select_call"))
 CLONE, THREAD_EXIT, FORK = (KIND[f"{n}_ns"] for n in ("clone", "thread_exit", "fork"))
 
 
@@ -69,13 +70,22 @@ class Priced:
         return Priced(tuple(head)), Priced(tuple(tail))
 
 
+def idle_level(idle_ns: int) -> int:
+    """8 log2(idle_ns), from below, by straight lines between powers of two: whole numbers, so that few prices have to
+    be kept and every machine finds the same."""
+    if idle_ns < 8:
+        return 0
+    bits = idle_ns.bit_length()
+    return 8 * (bits - 1) + (idle_ns >> bits - 4 & 7)
+
+
 class Rates:
     """The cost table at the present number of sockets, in integer picoseconds per unit."""
 
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
         self.sockets = 0
-        self._tiered = any(isinstance(getattr(costs, name), tuple) for name in FIGURES)
+        self._tiered = any(isinstance(getattr(costs, name), tuple) for name in FIGURES if name != "cold_ns")
         self._valid_to = 0
         self._valid_from = 1
         self.accounts: list[Account] = []
@@ -85,6 +95,10 @@ class Rates:
     def ns_of(self, figure: str) -> int:
         """A figure as whole nanoseconds: the delays, which are no work."""
         return round(self.costs.at(figure, max(1, self.sockets)))
+
+    def cold_ns(self, level: int) -> int:
+        """What a CPU pays that was idle for 2^(level / 8) ns: see ``idle_level``."""
+        return round(self.costs.at("cold_ns", max(1.0, 2 ** (level / 8) / 1000)))
 
     def opened(self) -> None:
         """A socket more. The table is read anew whenever their number has changed by a twentieth."""
@@ -153,11 +167,15 @@ class Account:
     def _keep(self, memo: dict[Work, Priced], work: Work, whole: Work) -> Priced:
         if len(memo) >= MEMO_LIMIT:
             self.forget()
-        ps = self._rates.ps
         kinds = iter(whole)
-        parts = (Part(kind, units, (ps[kind] * units + 500) // 1000) for kind, units in zip(kinds, kinds, strict=True))
-        bill = memo[work] = Priced(tuple(parts), kept=True)
+        parts = tuple(self._part(kind, units) for kind, units in zip(kinds, kinds, strict=True))
+        bill = memo[work] = Priced(parts, kept=True)
         return bill
+
+    def _part(self, kind: int, units: int) -> Part:
+        if kind == COLD:  # its tiers go by the idle time, whose level stands for the units
+            return Part(COLD, 1, self._rates.cold_ns(units))
+        return Part(kind, units, (self._rates.ps[kind] * units + 500) // 1000)
 
     def _fold(self, memo: dict[Work, Priced]) -> None:
         for bill in memo.values():
