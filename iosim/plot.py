@@ -70,7 +70,8 @@ CAUSE_COLOURS = {
     "copy": "#80cdc1",
     "protocol input": "#01665e",
     "context switch": "#762a83",
-    "connection": "#c2a5cf",
+    "cold caches": "#c2a5cf",
+    "connection": "#969696",
 }
 OTHER = "#bdbdbd"
 

@@ -45,17 +45,18 @@ class Shape:
 
 def shape_of(model: str, load: Load, workers: int) -> Shape:
     """The work of that model under that load. Raises LookupError for a model that has no theory yet."""
+    n = load.clients + 1
     if model in ("blocking", "threads", "prefork"):
         serves = {"blocking": 1, "threads": load.clients, "prefork": workers}[model]
         return _one_thread_each(load, serves, processes=model == "prefork")
     if model == "nonblocking":
         return _asks_all(load)
     if model == "select_loop":
-        words = (load.clients + 1) / 64
-        return _scans_all(load, {"select_base_ns": 1}, {"select_scan_ns": load.clients + 1, "select_word_ns": words})
+        selecting: Work = {"select_base_ns": 1, "select_call_ns": 1}
+        return _scans_all(load, selecting, {"select_scan_ns": n, "select_word_ns": n / 64})
     if model == "poll_loop":
-        once: Work = {"poll_base_ns": 1, "poll_copy_ns": load.clients + 1}
-        return _scans_all(load, once, {"poll_scan_ns": load.clients + 1})
+        polling: Work = {"poll_base_ns": 1, "poll_copy_ns": n}
+        return _scans_all(load, polling, {"poll_scan_ns": n})
     if model in ("epoll_loop", "epoll_edge"):
         return _ready_list(load, edge=model == "epoll_edge")
     raise LookupError(f"no theory for model {model!r}; it knows {', '.join(MODELS)}")
@@ -82,7 +83,7 @@ def _one_thread_each(load: Load, serves: int, *, processes: bool) -> Shape:
 def _asks_all(load: Load) -> Shape:
     """nonblocking: a pass asks the listener and every connection; those that have nothing answer EAGAIN."""
     return Shape(
-        passing=lambda ready: times(call(read_empty_ns=1), max(0.0, load.clients + 1 - ready)),
+        passing=lambda ready: times(call(read_empty_ns=1, error_ns=1), max(0.0, load.clients + 1 - ready)),
         request=add(_read(load), _write(load)),
         merged=_joined(load),
         burns=True,
@@ -115,7 +116,7 @@ def _ready_list(load: Load, *, edge: bool) -> Shape:
     return Shape(
         passing=lambda ready: call(epoll_wait_ns=1) if ready else call(epoll_wait_ns=1, sleep_ns=1),
         request=add({"epoll_event_ns": 1, "event_ns": 1}, _read(load), _write(load)),
-        after=call(read_empty_ns=1) if edge else {},
+        after=call(read_empty_ns=1, error_ns=1) if edge else {},
         stale={} if edge else {"epoll_recheck_ns": 1},
         merged=_joined(load),
         switch={"switch_ns": 1},

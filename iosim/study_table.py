@@ -66,9 +66,9 @@ def row_of_prediction(point: Point, prediction: Prediction, costs: Costs) -> dic
     row = _row(point, "theory", 0, None)
     row |= {"throughput_per_s": prediction.throughput_per_s, "cpu_ns_per_request": prediction.cpu_ns_per_request}
     row |= {"latency_p50_ns": prediction.p50_ns, "utilization": prediction.utilization, "batch": prediction.batch}
-    for figure, units in prediction.work.items():
+    for figure, ns in prediction.priced_ns.items():
         column = _cause(CAUSES[figure].cause)
-        row[column] = row.get(column, 0.0) + units * costs.at(figure, point.load.clients)
+        row[column] = row.get(column, 0.0) + ns
     return row | {"costs": costs.name, "warnings": ""}
 
 

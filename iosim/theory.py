@@ -23,13 +23,14 @@ from iosim.shapes import Shape, Work, add, shape_of, times
 
 MAX_BATCH = 200
 """The open-loop chain is cut here; longer batches are met close to saturation only."""
+COLD: Work = {"cold_ns": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What theory expects of one model under one load. ``work`` is per request, in units of the figures of Costs;
-    ``batch`` is the mean number of requests that share one pass; ``p50_ns`` is given for the open loop below
-    saturation."""
+    """What theory expects of one model under one load. ``work`` is per request, in units of the figures of Costs, and
+    ``priced_ns`` is what these cost; ``batch`` is the mean number of requests that share one pass; ``p50_ns`` is given
+    for the open loop below saturation."""
 
     model: str
     throughput_per_s: float
@@ -37,6 +38,7 @@ class Prediction:
     utilization: float
     batch: float
     work: Mapping[str, float]
+    priced_ns: Mapping[str, float]
     p50_ns: float | None = None
 
 
@@ -79,12 +81,24 @@ class Priced:
         self.stale_ns = self.price(shape.stale)
         self.merged_ns = self.price(shape.merged) + load.work_ns
         self.again_ns = self.price(shape.again)
-        self.rouse_ns = self._delay("idle_exit_ns") + (0.0 if shape.sleeps_each else self.price(shape.switch))
+        self.idle_ns: list[float] = []
+        """How long the CPU was idle before it was roused: a sample, which ``cold_ns`` is priced by."""
+        self.exit_ns = self._delay("idle_exit_ns")
+        self.switch_ns = 0.0 if shape.sleeps_each else self.price(shape.switch)
         self.away_ns = self._delay("client_send_ns") + self._delay("client_receive_ns") + 2 * machine.latency_ns
         """From the server's reply until the next request has come, thinking apart."""
 
+    @property
+    def rouse_ns(self) -> float:
+        """From a wake-up until an idle CPU runs the thread, its caches cold."""
+        return self.exit_ns + self.switch_ns + self._delay("cold_ns")
+
     def price(self, work: Work) -> float:
-        return sum(units * self._delay(figure) for figure, units in work.items())
+        return sum(self.priced_ns(work).values())
+
+    def priced_ns(self, work: Work) -> dict[str, float]:
+        """What each part of that work costs."""
+        return {figure: units * self._delay(figure) for figure, units in work.items()}
 
     def pass_ns(self, ready: float) -> float:
         return self.price(self.shape.passing(ready))
@@ -98,6 +112,9 @@ class Priced:
         return self.clients * (1 - (1 - 1 / self.clients) ** requests) if self.clients > 1 else min(1.0, requests)
 
     def _delay(self, figure: str) -> float:
+        if figure == "cold_ns":  # its tiers go by the idle time in microseconds
+            idle_us = [max(1.0, ns / 1000) for ns in self.idle_ns]
+            return sum(self.costs.at(figure, us) for us in idle_us) / len(idle_us) if idle_us else 0.0
         return self.costs.at(figure, self.load.clients)
 
 
@@ -129,6 +146,7 @@ def closed_loop(model: str, at: Priced) -> Prediction:
         utilization=throughput_per_s * cpu_ns / SECOND_NS / at.machine_cpus,
         batch=batch,
         work=work,
+        priced_ns=at.priced_ns(work),
     )
 
 
@@ -144,12 +162,18 @@ def _waiting(at: Priced, away_ns: float) -> tuple[float, Work]:
     always = add(shape.request, shape.after, shape.stale, {} if shape.sleeps_each else shape.passing(0), shape.again)
     if _caught(at, away_ns):
         return at.cpus * SECOND_NS / (at.price(always) + at.load.work_ns), always
-    return at.clients * SECOND_NS / (away_ns + at.rouse_ns + at.again_ns + at.reply_ns), add(always, shape.switch)
+    at.idle_ns = [away_ns - _until_asleep_ns(at) + at.exit_ns]
+    per_s = at.clients * SECOND_NS / (away_ns + at.rouse_ns + at.again_ns + at.reply_ns)
+    return per_s, add(always, shape.switch, COLD)
 
 
 def _caught(at: Priced, away_ns: float) -> bool:
     """Does the next request of a client come before the server has fallen asleep?"""
-    return not at.shape.burns and away_ns < at.after_ns + at.stale_ns + at.pass_ns(0)
+    return not at.shape.burns and away_ns < _until_asleep_ns(at)
+
+
+def _until_asleep_ns(at: Priced) -> float:
+    return at.after_ns + at.stale_ns + at.pass_ns(0)
 
 
 def _closed_batch(at: Priced, clients: int, each_ns: float, away_ns: float) -> float:
@@ -184,6 +208,7 @@ def open_loop(model: str, at: Priced) -> Prediction:
         utilization=cpu_ns * at.load.rate_per_s / SECOND_NS / at.machine_cpus,
         batch=chain.batch,
         work=work,
+        priced_ns=at.priced_ns(work),
         p50_ns=chain.median_ns(),
     )
 
@@ -202,6 +227,8 @@ class Chain:
 
         self.at, self.rate = at, rate_per_ns
         first = 0 if at.shape.burns else 1
+        # the time until something comes is exponential: twenty of its quantiles
+        at.idle_ns = [at.exit_ns - float(np.log1p(-share)) / rate_per_ns for share in (np.arange(20) + 0.5) / 20]
         k = self.requests = np.arange(first, MAX_BATCH + 1)
         self.ready = np.array([at.distinct(float(requests)) for requests in k])
         serving_ns = np.array([at.serving_ns(c, float(n)) for c, n in zip(self.ready, k, strict=True)])
@@ -250,6 +277,7 @@ class Chain:
             in_vain = times(add(shape.passing(0), shape.again), self.caught + self.slept)
             passes = (times(shape.passing(float(c)), float(p)) for c, p in zip(self.ready, self.found, strict=True))
             total = add(total, in_vain, times(shape.switch, self.slept), *passes)
+        total = add(total, times(COLD, self.slept))
         return times(total, 1 / self.per_pass)
 
     def median_ns(self) -> float:

@@ -11,7 +11,15 @@ from iosim.shapes import MODELS
 from iosim.theory import predict
 
 MS = 1_000_000
-PYTHON = Costs(call_ns=1100, event_ns=330, name="python")
+PYTHON = Costs(
+    call_ns=750,
+    event_ns=330,
+    error_ns=1_200,
+    select_call_ns=3_000,
+    request_ns=950,
+    cold_ns=((50.0, 1_000.0), (500.0, 4_000.0), (2_000.0, 9_000.0)),
+    name="python",
+)
 """About what a server written in Python pays."""
 MULTIPLEXED = [model for model in MODELS if model != "blocking"]
 

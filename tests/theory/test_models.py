@@ -40,9 +40,11 @@ def test_work_times_price_is_the_cpu_time(model: str, connections: int) -> None:
         steady(model, connections, workers=connections),
         saturation(model, Load(clients=connections), params={"workers": connections}),
     ):
-        priced = sum(units * COSTS.at(figure, connections) for figure, units in found.work.items())
-        assert set(found.work) <= set(CAUSES)
-        assert found.cpu_ns_per_request == pytest.approx(priced, rel=0.02)
+        assert set(found.work) == set(found.priced_ns) <= set(CAUSES)
+        assert found.cpu_ns_per_request == pytest.approx(sum(found.priced_ns.values()))
+        for figure, units in found.work.items():
+            if figure != "cold_ns":  # priced by the idle time
+                assert found.priced_ns[figure] == pytest.approx(units * COSTS.at(figure, connections))
         assert 0 < found.utilization <= 1.0001
 
 
@@ -98,6 +100,17 @@ def test_at_saturation_a_pass_is_shared_by_all_who_are_ready() -> None:
     assert found.work["poll_scan_ns"] == pytest.approx(1, rel=0.02)
     tenth = saturation("poll_loop", Load(clients=1000, active=0.1), costs=COSTS)
     assert tenth.work["poll_scan_ns"] == pytest.approx(10, rel=0.1)
+
+
+def test_a_cpu_that_was_idle_for_long_is_cold() -> None:
+    costs = COSTS.replace(cold_ns=((10.0, 1_000.0), (1_000.0, 9_000.0)))
+    seldom, often = (
+        predict("epoll_loop", Load(clients=50, rate_per_s=rate), costs=costs).priced_ns["cold_ns"]
+        for rate in (100, 20_000)
+    )
+    assert 8_500 < seldom < 9_001
+    assert 1_000 < often < 5_000
+    assert "cold_ns" not in saturation("epoll_loop", Load(clients=50), costs=costs).work
 
 
 def test_nonblocking_burns_all_of_its_cpu() -> None:
