@@ -143,6 +143,10 @@ class Table:
             raise fail(errno.EBADF)
         return file
 
+    def holds(self, file: File) -> bool:
+        """Is this file open in this process (and not only in another)?"""
+        return 0 <= file.fd < len(self.files) and self.files[file.fd] is file
+
     def remove(self, fd: int) -> File:
         """Free the descriptor; the file that it named. Raises EBADF."""
         file = self.get(fd)

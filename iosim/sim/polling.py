@@ -139,7 +139,7 @@ class SelectArray:
 
     def wants(self, table: Table, file: File, events: int) -> bool:
         fd = file.fd
-        if fd < 0 or table.files[fd] is not file:
+        if not table.holds(file):
             return False
         reads = self.readers >> fd & 1 and events & SELECT_IN
         return bool(reads or (self.writers >> fd & 1 and events & SELECT_OUT))
@@ -191,7 +191,7 @@ class PollArray:
         if self._holes_seen != table.removals:
             self._holes_seen = table.removals
             self._invalid = [fd for fd in self.fds if fd >= len(open_files) or (fd >= 0 and open_files[fd] is None)]
-        asked = {fd for file in readable.files if (fd := file.fd) in positions and open_files[fd] is file}
+        asked = {fd for file in readable.files if (fd := file.fd) in positions and table.holds(file)}
         asked.update(self.writers, self._invalid, (fd for fd in table.epolls if fd in positions))
         found: list[tuple[int, int]] = []
         for fd in sorted(asked, key=positions.__getitem__) if len(asked) > 1 else asked:
@@ -207,6 +207,6 @@ class PollArray:
         wanted = self.fds.get(file.fd)
         return (
             wanted is not None
-            and table.files[file.fd] is file
+            and table.holds(file)
             and bool(events & (wanted | EPOLLERR | EPOLLHUP | (EPOLLRDHUP & wanted)))
         )
