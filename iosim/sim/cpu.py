@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from iosim.sim.thread import Process, Thread
 
 
+NEVER = 1 << 62
 ENDED = object()
 """Departs with a thread's last bill."""
 
@@ -129,12 +130,13 @@ class Cpu:
         self.last_process = thread.process
         work = (SWITCH, 1, PROCESS_SWITCH, 1) if other_process else (SWITCH, 1)
         bill = self.account.price((*work, COLD, idle_level(idle_ns)) if idle_ns else work)
-        self.slice_end = now + bill.ns + self.scheduler.slice_ns  # however short, a slice gets something done
+        self.slice_end = NEVER  # a slice begins after the switch: however short, it gets something done
         if self.softirqs or not self.clock.pass_time(now + bill.ns):
             self._start_burst(bill)
             return False
         self.account.pay(bill)
         thread.ran_at = self.clock._now
+        self.slice_end = self.clock._now + self.scheduler.slice_ns
         return True
 
     def enqueue(self, thread: "Thread") -> None:
@@ -166,8 +168,9 @@ class Cpu:
         self.bill = None
         thread = self.thread
         assert thread is not None
-        if thread.ran_at < thread.wake_from:  # that was the switch to it
+        if self.slice_end == NEVER:  # that was the switch to it
             thread.ran_at = self.clock._now
+            self.slice_end = self.clock._now + self.scheduler.slice_ns
         self.run()
 
     def _slice_over(self, alarm: Alarm) -> None:

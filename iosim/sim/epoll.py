@@ -14,6 +14,9 @@ from iosim.syscalls import EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN,
 
 ALWAYS = EPOLLERR | EPOLLHUP
 PRIVATE = EPOLLET | EPOLLEXCLUSIVE | EPOLLONESHOT
+PUBLIC = ~PRIVATE
+FLEETING = EPOLLET | EPOLLONESHOT
+"""Their items do not go back to the ready list."""
 EXCLUSIVE_OK = EPOLLIN | EPOLLOUT | ALWAYS | EPOLLET | EPOLLEXCLUSIVE
 
 
@@ -101,21 +104,21 @@ class Epoll(File):
         found: list[tuple[int, int]] = []
         rechecked = 0
         for _ in range(len(ready)):
-            if len(found) == maxevents:
-                break
             item = ready.popleft()
-            if not (events := item.file.mask() & item.events & ~PRIVATE):
+            wanted = item.events
+            if not (events := item.file.mask() & wanted & PUBLIC):
                 item.listed = False
                 rechecked += 1
                 continue
             found.append((item.fd, events))
-            if item.events & EPOLLONESHOT:
-                item.events &= PRIVATE
-                item.listed = False
-            elif item.events & EPOLLET:
-                item.listed = False
-            else:
+            if not wanted & FLEETING:
                 ready.append(item)
+            else:
+                item.listed = False
+                if wanted & EPOLLONESHOT:
+                    item.events = wanted & PRIVATE
+            if len(found) == maxevents:
+                break
         return found, rechecked
 
     def release(self) -> None:

@@ -74,10 +74,12 @@ class Ledger:
             request.begun = now
             arrived = request.arrived
             wakeup = readiness = 0
-            if (thread.ran_at > arrived) and (since := max(thread.wake_from, arrived)) < thread.ran_at:
-                wakeup = thread.ran_at - since
-            if (thread.ready_to > arrived) and (since := max(thread.ready_from, arrived)) < thread.ready_to:
-                readiness = thread.ready_to - since
+            if (until := thread.ran_at) > arrived:
+                since = thread.wake_from
+                wakeup = until - (since if since > arrived else arrived)
+            if (until := thread.ready_to) > arrived:
+                since = thread.ready_from
+                readiness = until - (since if since > arrived else arrived)
             request.wakeup = wakeup
             request.readiness = readiness
             request.queue = now - arrived - wakeup - readiness
@@ -131,7 +133,8 @@ class Ledger:
         parts = self.parts
         write_from = request.write_from
         parts[0] += request.arrived - planned + done - departed
-        parts[2] += request.wakeup
+        if wakeup := request.wakeup:
+            parts[2] += wakeup
         parts[3] += request.queue + waited
         parts[4] += request.readiness
         parts[5] += write_from - request.begun - compute - waited

@@ -100,23 +100,24 @@ class ReadinessCalls(KernelCore):
     def epoll_wait(self, epoll: int, maxevents: int = 512, timeout_ms: int = -1) -> list[tuple[int, int]] | Blocked:
         thread = self.thread
         file = thread.table.get(epoll)
-        if not isinstance(file, Epoll) or maxevents <= 0:
+        if type(file) is not Epoll or maxevents <= 0:
             raise fail(errno.EINVAL)
         thread.ready_from, thread.ready_to = self.clock._now, -1
-        events: list[tuple[int, int]] = []
-        work: Work = () if thread.resumed else (EPOLL_WAIT, 1)
+        called = 0 if thread.resumed else 1
         if file.ready:
             events, rechecked = file.harvest(maxevents)
-            if rechecked:
-                work += (EPOLL_RECHECK, rechecked)
             if events:
-                work += (EPOLL_EVENT, len(events), EVENT, len(events))
+                found = len(events)
+                self.work = (EPOLL_WAIT, called, EPOLL_RECHECK, rechecked, EPOLL_EVENT, found, EVENT, found)
                 if file.waiters and file.ready:  # ep_done_scan: what is left, or back, is for the next sleeper too
                     file.notify(EPOLLIN)
-                    work += (WAKE, 1)
-        self.work = work
-        if events or not timeout_ms or thread.timed_out:
-            return events
-        if not thread.resumed:
+                    self.work += (WAKE, 1)
+                return events
+            self.work = (EPOLL_WAIT, called, EPOLL_RECHECK, rechecked)
+        else:
+            self.work = (EPOLL_WAIT, called)
+        if not timeout_ms or thread.timed_out:
+            return []
+        if called and timeout_ms > 0:
             self.wake_after_ms(thread, timeout_ms)
         return file.sleep
