@@ -58,94 +58,98 @@ class Ledger:
 
     def was_read(self, stream: "Stream", count: int, thread: "Thread", now: int) -> int:
         """``count`` bytes of this stream are being read; how many requests that completes."""
-        whole = 0
         if thread.ready_to < thread.ready_from:
             thread.ready_to = now
+        whole = 0
         assert stream.requests is not None
         for request in stream.requests:
-            if not request.unread:
+            unread = request.unread
+            if not unread:
                 continue
-            if request.unread > count:
-                request.unread -= count
+            if unread > count:
+                request.unread = unread - count
                 break
-            count -= request.unread
             request.unread = 0
             whole += 1
             request.begun = now
+            # between its arrival and now: the wake-up, the readiness call, and for the rest it has queued
             arrived = request.arrived
-            wakeup = readiness = 0
+            queue = now - arrived
             if (until := thread.ran_at) > arrived:
                 since = thread.wake_from
-                wakeup = until - (since if since > arrived else arrived)
+                request.wakeup = wakeup = until - (since if since > arrived else arrived)
+                queue -= wakeup
             if (until := thread.ready_to) > arrived:
                 since = thread.ready_from
-                readiness = until - (since if since > arrived else arrived)
-            request.wakeup = wakeup
-            request.readiness = readiness
-            request.queue = now - arrived - wakeup - readiness
+                request.readiness = readiness = until - (since if since > arrived else arrived)
+                queue -= readiness
+            request.queue = queue
             request.compute_ns = thread.compute_ns
             request.wait_ns = thread.wait_ns
+            count -= unread
             if not count:
                 break
         return whole
 
     def is_written(self, stream: "Stream", count: int, thread: "Thread", now: int) -> None:
         """``count`` bytes of reply are being written; they leave when the call's work is done."""
-        if stream.requests is None:
+        requests = stream.requests
+        if not requests:
             raise RuntimeError("the program wrote to a client that has asked nothing")
         stream.in_flight += count
         finished = []
         left = count
-        for request in stream.requests:
+        for request in requests:
             if request.write_from < 0:
                 request.write_from = now
                 request.compute_ns = thread.compute_ns - request.compute_ns
                 request.wait_ns = thread.wait_ns - request.wait_ns
-            if request.unwritten > left:
-                request.unwritten -= left
+            unwritten = request.unwritten
+            if unwritten > left:
+                request.unwritten = unwritten - left
                 left = 0
                 break
-            left -= request.unwritten
-            request.unwritten = 0
+            left -= unwritten
             finished.append(request)
             if not left:
                 break
-        if finished:
-            del stream.requests[: len(finished)]
         if left:
             raise RuntimeError(f"the program wrote {left} bytes more than its client asked for")
+        if finished:
+            del requests[: len(finished)]
         thread.departing = (stream, count, finished)
 
     # --- the client's side
 
     def complete(self, request: Request, departed: int, done: int) -> None:
-        """The client has its whole reply at ``done``, which may lie ahead of the clock."""
+        """The client has its whole reply at ``done``, which may lie ahead of the clock; replies come in order."""
         self.answered += 1
-        if done > self.last_done:
-            self.last_done = done
-        if self.window_from <= done < self.window_to:
-            self.replies += 1
+        self.last_done = done
+        if done >= self.window_to or done < self.window_from:
+            return
+        self.replies += 1
         planned = request.planned
-        if not self.window_from <= planned < self.window_to or done >= self.window_to:
+        if planned < self.window_from:
             return
         self.completed += 1
-        compute, waited = request.compute_ns, request.wait_ns
+        compute, waited, write_from = request.compute_ns, request.wait_ns, request.write_from
         parts = self.parts
-        write_from = request.write_from
         parts[0] += request.arrived - planned + done - departed
-        if wakeup := request.wakeup:
-            parts[2] += wakeup
         parts[3] += request.queue + waited
-        parts[4] += request.readiness
         parts[5] += write_from - request.begun - compute - waited
         parts[7] += departed - write_from
+        if part := request.wakeup:
+            parts[2] += part
+        if part := request.readiness:
+            parts[4] += part
         if compute:
             parts[6] += compute
         if softirq := request.softirq:
             parts[0] -= softirq
             parts[1] += softirq
-        self._recent.append(done - planned)
-        if self.completed % FLUSH_AT == 0:
+        recent = self._recent
+        recent.append(done - planned)
+        if len(recent) == FLUSH_AT:
             self._flush()
 
     def close(self) -> bytes:
