@@ -58,33 +58,39 @@ class KernelCore:
         """Run the call's handler, settle what the thread does next, and return the bill."""
         self.thread = thread
         self.work = ()
+        answered = True
         try:
-            result = self.handlers[call[0]](*call[1])
+            thread.result = result = self.handlers[call[0]](*call[1])
         except AssertionError:
             raise  # our own bug
         except (Exception, ThreadExit) as error:  # OSError, or what a call with senseless arguments raises anywhere
             self.work += (ERROR, 1)
             thread.error = error
-            result = None
-        if type(result) is Blocked:
-            if result.file is None or not result.file.flags & O_NONBLOCK:
-                thread.call = call
-                thread.wait_on(result)
-                work = (*self.work, SLEEP, 1)
-                return account.price(work) if thread.resumed else account.price_call(work)
-            thread.error = fail(errno.EAGAIN)
-            self.work += (ERROR, 1)
-            thread.state = result = None
-        thread.result = result
-        if thread.resumed:
-            bill = account.price(self.work)
         else:
+            if type(result) is Blocked:
+                answered = self._block(thread, call, result)
+        if not thread.resumed:
             bill = account.calls.get(self.work) or account.price_call(self.work)
-        if self.tracer is not None:
+        else:  # it was entered long ago
+            bill = account.price(self.work)
+            if answered:
+                thread.finish_call()
+        if self.tracer is not None and answered:
             self.tracer(self.clock._now + bill.ns, thread, call)
-        if thread.call is not None:
-            thread.finish_call()
         return bill
+
+    def _block(self, thread: Thread, call: Call, blocked: Blocked) -> bool:
+        """The call cannot be answered yet. Under O_NONBLOCK the answer is EAGAIN (and True is returned), else the thread
+        sleeps in it."""
+        if blocked.file is None or not blocked.file.flags & O_NONBLOCK:
+            thread.call = call
+            thread.wait_on(blocked)
+            self.work += (SLEEP, 1)
+            return False
+        thread.error = fail(errno.EAGAIN)
+        thread.state = None
+        self.work += (ERROR, 1)
+        return True
 
     # --- threads
 

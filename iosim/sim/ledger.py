@@ -83,6 +83,9 @@ class Ledger:
                 since = thread.ready_from
                 request.readiness = readiness = until - (since if since > arrived else arrived)
                 queue -= readiness
+            if queue < 0:  # preempted inside its readiness call: the switch back counts in both
+                request.readiness += queue
+                queue = 0
             request.queue = queue
             request.compute_ns = thread.compute_ns
             request.wait_ns = thread.wait_ns

@@ -17,9 +17,7 @@ class Request:
 
     arrived: int
     begun: int
-    wakeup: int
     queue: int
-    readiness: int
     compute_ns: int
     wait_ns: int
 
@@ -27,5 +25,5 @@ class Request:
         self.planned = planned
         self.unread = request_bytes
         self.unwritten = response_bytes
-        self.softirq = 0
+        self.softirq = self.wakeup = self.readiness = 0
         self.write_from = -1
