@@ -103,9 +103,16 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> "pd.DataFrame":
     return table.sort_values(order, key=lambda c: -c.map(rank) if c.name == "model" else c, ignore_index=True)
 
 
+def quiet(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table without the disturbed runs of those points that have an undisturbed one."""
+    lost = disturbed(table).reindex(table.index, fill_value=False)
+    spared = (~lost).groupby([table[column] for column in [*POINT, "world"]]).transform("any")
+    return table[~(lost & spared)]
+
+
 def medians(table: "pd.DataFrame") -> "pd.DataFrame":
-    """One row per point and world: the median over repetitions, with ``…_min`` and ``…_max`` of the plotted columns."""
-    groups = table.groupby([*POINT, "world"], sort=False)
+    """One row per point and world: the median over (quiet) repetitions, with ``…_min`` and ``…_max`` of the plotted columns."""
+    groups = quiet(table).groupby([*POINT, "world"], sort=False)
     middle = groups.median(numeric_only=True)
     for column in sorted({quantity.column for quantity in QUANTITIES}):
         middle[f"{column}_min"] = groups[column].min()
@@ -121,9 +128,9 @@ def noise_floor(table: "pd.DataFrame") -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = []
+    rows, runs = [], quiet(table)
     for quantity in QUANTITIES:
-        real = table[(table.world == "real") & (table.kind == quantity.kind)].dropna(subset=[quantity.column])
+        real = runs[(runs.world == "real") & (runs.kind == quantity.kind)].dropna(subset=[quantity.column])
         groups = real.groupby(POINT)[quantity.column]
         spread = (groups.max() / groups.min() - 1)[groups.count() > 1]
         rows.append(

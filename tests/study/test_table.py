@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from iosim.study_table import NOT_SATURATED, POINT, QUANTITIES, disturbed, errors, medians, noise_floor, ratios
+from iosim.study_table import NOT_SATURATED, POINT, QUANTITIES, disturbed, errors, medians, noise_floor, quiet, ratios
 
 
 def test_a_row_is_a_model_a_point_a_world_and_a_repetition(table: pd.DataFrame) -> None:
@@ -70,6 +70,15 @@ def test_a_run_is_disturbed_when_others_took_a_twentieth_of_its_time(table: pd.D
     table.loc[real[:3], "others_ns"] = 0.06 * table.loc[real[:3], "duration_ns"]
     table.loc[real[3:5], "hiccup_ns"] = 0.04 * table.loc[real[3:5], "duration_ns"]
     assert disturbed(table).sum() == 3
+
+
+def test_a_disturbed_run_does_not_count_where_there_is_a_quiet_one(table: pd.DataFrame) -> None:
+    pair = table.index[(table.world == "real") & (table.model == "threads") & (table.kind == "steady")][:2]
+    table.loc[pair[0], "hiccup_ns"] = 0.5 * table.loc[pair[0], "duration_ns"]
+    assert pair[0] not in quiet(table).index
+    assert len(quiet(table)) == len(table) - 1
+    table.loc[pair[1], "hiccup_ns"] = 0.5 * table.loc[pair[1], "duration_ns"]
+    assert len(quiet(table)) == len(table)
 
 
 def test_medians_keep_least_and_most(table: pd.DataFrame) -> None:
