@@ -32,6 +32,7 @@ from iosim.syscalls import (
     fcntl,
     getsockname,
     listen,
+    nanosleep,
     poll,
     read,
     socket,
@@ -44,9 +45,15 @@ PATIENCE_S = 20
 class World:
     """Where a program runs, and the few steps that many programs begin with."""
 
-    def __init__(self, name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        run: Callable[[Coroutine[Any, Any, None]], None],
+        others_asleep: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.name = name
         self.run = run
+        self._others_asleep = others_asleep
 
     async def listener(self, backlog: int = 128, flags: int = 0) -> tuple[int, Address]:
         """A listening socket on a port of the kernel's choice, and its address."""
@@ -95,6 +102,13 @@ class World:
                 sent += await write(fd, bytes(1 << 20))
         return sent
 
+    async def until_asleep(self) -> None:
+        """Until all other threads and children sleep in the kernel. On a busy host no fixed time is long enough."""
+        for _ in range(1000):
+            await nanosleep(1_000_000)
+            if self._others_asleep():
+                break
+
     @contextlib.contextmanager
     def fails(self, number: int) -> Iterator[None]:
         """The calls within must raise OSError with this errno."""
@@ -113,7 +127,8 @@ def world(request: pytest.FixtureRequest, worlds: dict[str, World]) -> World:
 @pytest.fixture(scope="session")
 def worlds() -> dict[str, World]:
     """Both, for a test that compares them."""
-    return {"real": World("real", run_on_linux), "sim": World("sim", run_in_simulation)}
+    linux = Linux()
+    return {"real": World("real", linux.run, linux.others_asleep), "sim": World("sim", run_in_simulation)}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -137,25 +152,45 @@ def run_in_simulation(program: Coroutine[Any, Any, None]) -> None:
     execute(program)
 
 
-def run_on_linux(program: Coroutine[Any, Any, None]) -> None:
-    """Drive it, with a watchdog; then end what it left: threads, children, descriptors."""
-    kernel = RealKernel()
-    before, threads = set(open_descriptors()), set(threading.enumerate())
-    watchdog = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(PATIENCE_S)
-    try:
-        drive(kernel, program)
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, watchdog)
-        left = [fd for fd in open_descriptors() if fd not in before]
-        started = [thread for thread in threading.enumerate() if thread not in threads]
-        for thread in started:
-            thread.join(0.05)  # most are at their end
-        raised = list(kernel.failures)
-        sweep(kernel, left, started)
-    if raised:
-        raise raised[0]
+class Linux:
+    """The real arm: drives a program with a watchdog, then ends what it left: threads, children, descriptors."""
+
+    def __init__(self) -> None:
+        self.foreign: list[threading.Thread] = []
+
+    def run(self, program: Coroutine[Any, Any, None]) -> None:
+        kernel = RealKernel()
+        before, self.foreign = set(open_descriptors()), threading.enumerate()
+        watchdog = signal.signal(signal.SIGALRM, give_up)
+        signal.alarm(PATIENCE_S)
+        try:
+            drive(kernel, program)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, watchdog)
+            left = [fd for fd in open_descriptors() if fd not in before]
+            started = self.started()
+            for thread in started:
+                thread.join(0.05)  # most are at their end
+            raised = list(kernel.failures)
+            sweep(kernel, left, started)
+        if raised:
+            raise raised[0]
+
+    def started(self) -> list[threading.Thread]:
+        """The threads of the program, but for the first."""
+        return [thread for thread in threading.enumerate() if thread not in self.foreign]
+
+    def others_asleep(self) -> bool:
+        """Does every other thread of the program, and every child, sleep in a call? Waiting for the interpreter's
+        lock, in a futex, is no sleep of the program's."""
+        tasks = [f"/proc/self/task/{thread.native_id}" for thread in self.started()]
+        tasks += [f"/proc/{child}" for child in children()]
+        places = []
+        for task in tasks:
+            with contextlib.suppress(OSError), open(f"{task}/wchan") as file:  # it may have ended
+                places.append(file.read())
+        return not any(place == "0" or place.startswith("futex") for place in places)
 
 
 def give_up(*_: object) -> None:

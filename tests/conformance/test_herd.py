@@ -1,6 +1,10 @@
-"""The herd: how many sleepers one new connection wakes, and which. Nobody accepts it, so a late riser finds it too."""
+"""The herd: how many sleepers one new connection wakes, and which.
+
+Who is woken for readiness leaves the connection where it is, so that a late riser finds it too and is counted.
+"""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +23,6 @@ from iosim.syscalls import (
     epoll_ctl,
     epoll_wait,
     fork,
-    nanosleep,
     poll,
     read,
     select,
@@ -30,10 +33,7 @@ from iosim.syscalls import (
 if TYPE_CHECKING:
     from tests.conformance.conftest import World
 
-MILLISECOND_NS = 1_000_000
-LONG_MS = 10_000
-ENOUGH_MS = 250
-"""How long a sleeper sleeps that may not be woken: long beside the time in which all go to sleep."""
+NEVER_MS = 20_000
 Sleep = Callable[[int], Awaitable[bool]]
 """Wait for a listener; whether a connection was there."""
 
@@ -41,17 +41,17 @@ Sleep = Callable[[int], Awaitable[bool]]
 async def by_select(listener: int) -> bool:
     readers = FdSet()
     readers.add(listener)
-    return await select(readers, FdSet(), LONG_MS) == ([listener], [])
+    return await select(readers, FdSet(), NEVER_MS) == ([listener], [])
 
 
 async def by_poll(listener: int) -> bool:
-    return await poll(PollFds({listener: POLLIN}), LONG_MS) == [(listener, POLLIN)]
+    return await poll(PollFds({listener: POLLIN}), NEVER_MS) == [(listener, POLLIN)]
 
 
-async def by_epoll(listener: int, flags: int = 0, timeout_ms: int = LONG_MS) -> bool:
+async def by_epoll(listener: int, flags: int = 0) -> bool:
     epoll = await epoll_create()
     await epoll_ctl(epoll, EPOLL_CTL_ADD, listener, EPOLLIN | flags)
-    return await epoll_wait(epoll, 8, timeout_ms) == [(listener, EPOLLIN)]
+    return await epoll_wait(epoll, 8, NEVER_MS) == [(listener, EPOLLIN)]
 
 
 async def by_epoll_edge(listener: int) -> bool:
@@ -59,97 +59,84 @@ async def by_epoll_edge(listener: int) -> bool:
 
 
 async def by_epoll_exclusive(listener: int) -> bool:
-    return await by_epoll(listener, EPOLLEXCLUSIVE, ENOUGH_MS)
+    return await by_epoll(listener, EPOLLEXCLUSIVE)
 
 
-async def woken(world: "World", sleep: Sleep, sleepers: int) -> list[int]:
-    """Put threads to sleep one after the other, connect once; the numbers of those that woke, ascending."""
+async def by_accept(listener: int) -> bool:
+    return bool(await accept4(listener))
+
+
+async def woken(world: "World", sleep: Sleep, sleepers: int) -> list[list[int]]:
+    """Put threads to sleep one after the other; then connect until all are awake: who woke with each connection."""
     listener, address = await world.listener()
-    tell, told = await world.pair()
     awake: list[int] = []
 
     async def sleeper(number: int) -> None:
-        if await sleep(listener):
-            awake.append(number)
-        await write(tell, b"x")
+        assert await sleep(listener)
+        awake.append(number)
 
     for number in range(sleepers):
         await clone(sleeper, number)
-        await nanosleep(5 * MILLISECOND_NS)
-    await world.client(address)
-    await world.read_exactly(told, sleepers)
-    return sorted(awake)
+        await world.until_asleep()
+    history: list[list[int]] = []
+    while sum(map(len, history)) < sleepers:
+        await world.client(address)
+        await world.until_asleep()
+        history.append(sorted(awake))
+        awake.clear()
+    return history
 
 
 @pytest.mark.parametrize("sleepers", [1, 4, 16])
 @pytest.mark.parametrize("sleep", [by_select, by_poll, by_epoll, by_epoll_edge])
 async def test_one_connection_wakes_every_sleeper(world: "World", sleep: Sleep, sleepers: int) -> None:
-    assert await woken(world, sleep, sleepers) == list(range(sleepers))
+    assert await woken(world, sleep, sleepers) == [list(range(sleepers))]
 
 
 @pytest.mark.parametrize("sleepers", [1, 4, 16])
-async def test_one_connection_wakes_the_first_exclusive_sleeper(world: "World", sleepers: int) -> None:
-    assert await woken(world, by_epoll_exclusive, sleepers) == [0]
+async def test_one_connection_wakes_one_exclusive_sleeper_the_first(world: "World", sleepers: int) -> None:
+    assert await woken(world, by_epoll_exclusive, sleepers) == [[number] for number in range(sleepers)]
 
 
-@pytest.mark.parametrize(("flags", "awake"), [(0, 4), (EPOLLET, 1), (EPOLLEXCLUSIVE, 4)])
-async def test_sleepers_on_one_epoll_descriptor(world: "World", flags: int, awake: int) -> None:
+@pytest.mark.parametrize("sleepers", [1, 4, 16])
+async def test_one_connection_wakes_one_sleeping_accept_the_first(world: "World", sleepers: int) -> None:
+    assert await woken(world, by_accept, sleepers) == [[number] for number in range(sleepers)]
+
+
+@pytest.mark.parametrize(("flags", "awake"), [(0, [4]), (EPOLLET, [1] * 4), (EPOLLEXCLUSIVE, [4])])
+async def test_sleepers_on_one_epoll_descriptor(world: "World", flags: int, awake: list[int]) -> None:
     """A level goes back to the ready list, and its first sleeper wakes the next; an edge is for one."""
-    watched, address = await world.listener()
     epoll = await epoll_create()
-    await epoll_ctl(epoll, EPOLL_CTL_ADD, watched, EPOLLIN | flags)
-    tell, told = await world.pair()
 
-    async def sleeper() -> None:
-        await write(tell, b"1" if await epoll_wait(epoll, 8, ENOUGH_MS) else b"0")
+    async def together(listener: int) -> bool:
+        with suppress(FileExistsError):
+            await epoll_ctl(epoll, EPOLL_CTL_ADD, listener, EPOLLIN | flags)
+        return await epoll_wait(epoll, 8, NEVER_MS) == [(listener, EPOLLIN)]
 
-    for _ in range(4):
-        await clone(sleeper)
-        await nanosleep(5 * MILLISECOND_NS)
-    await world.client(address)
-    assert (await world.read_exactly(told, 4)).count(b"1") == awake
+    assert [len(numbers) for numbers in await woken(world, together, 4)] == awake
 
 
 async def test_the_first_exclusive_sleeper_always_wins(world: "World") -> None:
     """EPOLLEXCLUSIVE is not fair: who sleeps first on the listener is asked first, however often it has served."""
     listener, address = await world.listener()
-    tell, told = await world.pair()
+    served: list[int] = []
 
     async def worker(number: int) -> None:
         epoll = await epoll_create()
         await epoll_ctl(epoll, EPOLL_CTL_ADD, listener, EPOLLIN | EPOLLEXCLUSIVE)
-        while await epoll_wait(epoll, 8, ENOUGH_MS):
-            await accept4(listener)
-            await write(tell, b"%d" % number)
-        await write(tell, b".")
+        order = b"serve on"
+        while order != b"stop":
+            await epoll_wait(epoll, 8, NEVER_MS)
+            order = await read(await accept4(listener))
+            served.append(number)
 
     for number in range(3):
         await clone(worker, number)
-        await nanosleep(5 * MILLISECOND_NS)
-    for _ in range(4):
-        await world.client(address)
-        assert await read(told) == b"0"
-        await nanosleep(5 * MILLISECOND_NS)  # until it sleeps again
-    await world.read_exactly(told, 3)
-
-
-async def test_one_connection_wakes_one_sleeping_accept(world: "World") -> None:
-    listener, address = await world.listener()
-    tell, told = await world.pair()
-
-    async def worker() -> None:
-        await accept4(listener)
-        await write(tell, b"x")
-
-    for _ in range(4):
-        await fork(worker)
-        await nanosleep(5 * MILLISECOND_NS)
-    for _ in range(4):
-        await world.client(address)
-        await nanosleep(10 * MILLISECOND_NS)
-        assert await read(told) == b"x"
-    for _ in range(4):
-        await wait()
+        await world.until_asleep()
+    for order in [b"serve on"] * 3 + [b"stop"] * 3:
+        await write(await world.client(address), order)
+        await world.until_asleep()
+    assert served == [0, 0, 0, 0, 1, 2]
 
 
 async def test_forked_workers_that_select_all_wake(world: "World") -> None:
@@ -161,7 +148,7 @@ async def test_forked_workers_that_select_all_wake(world: "World") -> None:
 
     for _ in range(4):
         await fork(worker)
-        await nanosleep(5 * MILLISECOND_NS)
+    await world.until_asleep()
     await world.client(address)
     assert await world.read_exactly(told, 4) == b"1111"
     for _ in range(4):

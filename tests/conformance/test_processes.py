@@ -80,14 +80,18 @@ async def test_wait_without_a_child(world: "World") -> None:
         await wait()
 
 
-@pytest.mark.usefixtures("world")
-async def test_wait_sleeps_until_the_child_ends() -> None:
-    async def child(duration_ns: int) -> None:
-        await nanosleep(duration_ns)
+async def test_wait_sleeps_until_a_child_ends(world: "World") -> None:
+    client, conn = await world.pair()
 
-    slow = await fork(child, 40 * MILLISECOND_NS)
-    fast = await fork(child, 0)
+    async def patient() -> None:
+        await read(conn, 1)
+
+    async def hasty() -> None:
+        await nanosleep(MILLISECOND_NS)
+
+    slow, fast = await fork(patient), await fork(hasty)
     assert await wait() == fast
+    await write(client, b"x")
     assert await wait() == slow
 
 
@@ -175,7 +179,7 @@ async def test_sleeping_processes_are_served_in_the_order_they_went_to_sleep(wor
 
     for number in range(3):
         await fork(worker, number)
-        await nanosleep(20 * MILLISECOND_NS)
+        await world.until_asleep()
     answers = [await read(await world.client(address)) for _ in range(3)]
     assert answers == [b"0", b"1", b"2"]
     for _ in range(3):
