@@ -111,7 +111,7 @@ def quiet(table: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def medians(table: "pd.DataFrame") -> "pd.DataFrame":
-    """One row per point and world: the median over the quiet repetitions, with ``…_min`` and ``…_max`` of what is drawn."""
+    """One row per point and world: the median over the quiet repetitions, and ``…_min``, ``…_max`` of what is drawn."""
     groups = quiet(table).groupby([*POINT, "world"], sort=False)
     middle = groups.median(numeric_only=True)
     for column in sorted({quantity.column for quantity in QUANTITIES}):
