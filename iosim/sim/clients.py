@@ -25,6 +25,8 @@ GROUP = 64
 PATIENCE_NS = 50_000_000
 """How long to wait for a server that accepts no more before going on without it."""
 SETTLE_NS = 1_000_000
+SETTLE_PER_CLIENT_NS = 5_000
+"""What a server may still do about a connection that it has accepted (epoll_edge learns that it is writable)."""
 STALL_NS = SECOND_NS
 """A fixed number of requests ends when the server has answered none for so long (and 20 times the work of one)."""
 SYN_RETRY_NS = 1_000_000_000
@@ -102,7 +104,8 @@ class Clients:
         self._group += 1
         if len(self.streams) == self.load.clients:
             self._connecting = False
-            self.clock.call_at(self.clock._now + SETTLE_NS, self._begin)
+            settled = self.clock._now + SETTLE_NS + SETTLE_PER_CLIENT_NS * self.load.clients
+            self.clock.call_at(settled, self._begin)
             return
         self.scheduler.holding = True
         for client in range(len(self.streams), min(len(self.streams) + GROUP, self.load.clients)):
