@@ -80,8 +80,8 @@ class KernelCore:
         return bill
 
     def _block(self, thread: Thread, call: Call, blocked: Blocked) -> bool:
-        """The call cannot be answered yet. Under O_NONBLOCK the answer is EAGAIN (and True is returned), else the thread
-        sleeps in it."""
+        """The call cannot be answered yet. Under O_NONBLOCK the answer is EAGAIN (and True is returned), else the
+        thread sleeps in it."""
         if blocked.file is None or not blocked.file.flags & O_NONBLOCK:
             thread.call = call
             thread.wait_on(blocked)
