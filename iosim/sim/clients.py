@@ -111,9 +111,21 @@ class Clients:
         for client in range(len(self.streams), min(len(self.streams) + GROUP, self.load.clients)):
             self.streams.append(None)
             self._send_syn(client, 0)
-        patience_ns = PATIENCE_NS + 3 * self.link.latency_ns  # a handshake
-        self.clock.call_at(self.clock._now + patience_ns, self._connect_group, self._group)
+        self._be_patient()
         self.scheduler.release()
+
+    def _be_patient(self) -> None:
+        """Wait for the server to accept, as long as it does."""
+        waiting = (self._group, len(self.listener.accept_queue))
+        handshake_ns = 3 * self.link.latency_ns
+        self.clock.call_at(self.clock._now + PATIENCE_NS + handshake_ns, self._patience_over, waiting)
+
+    def _patience_over(self, alarm: Alarm) -> None:
+        group, length = alarm.value
+        if group == self._group and len(self.listener.accept_queue) < length:
+            self._be_patient()
+        elif group == self._group:
+            self._connect_group(Alarm(self._connect_group, group))
 
     def _send_syn(self, client: int, retries: int) -> None:
         """The handshake; a SYN that meets a full queue is dropped and sent again after 1, 2, 4 … s."""

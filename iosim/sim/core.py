@@ -115,6 +115,12 @@ class KernelCore:
         self.scheduler.make_runnable(thread)
         return thread
 
+    def close_programs(self) -> None:
+        """The simulation is over: no program goes on, not even one that never came to run."""
+        for process in self.processes.values():
+            for thread in process.threads:
+                thread.code.close()
+
     def _new_id(self) -> int:
         self.next_id += 1
         return self.next_id

@@ -59,8 +59,11 @@ def simulate(
     began = time.perf_counter()
     world = World(program, load, seed, costs, machine, params, coalesce)
     world.kernel.tracer = tracer
-    with quiet_collector(), Watchdog(world.kernel):
-        world.run(progress)
+    try:
+        with quiet_collector(), Watchdog(world.kernel):
+            world.run(progress)
+    finally:
+        world.kernel.close_programs()
     if not world.server_runs():
         raise RuntimeError(f"{model}.py: the program returned or called exit; a server runs until it is stopped")
     return run_of(
