@@ -43,7 +43,7 @@ class Latencies:
         for name, percentile in PERCENTILES.items():
             beyond = self.count * (100 - percentile) / 100
             if beyond >= SAMPLES_BEYOND:
-                summary[name] = float(self._histogram.get_value_at_percentile(percentile))
+                summary[name] = float(min(self._histogram.get_value_at_percentile(percentile), self.max_ns))
             else:
                 summary[name] = None
                 warnings.append(
