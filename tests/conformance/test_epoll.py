@@ -311,6 +311,19 @@ async def test_edges_of_a_closing_peer(world: "World") -> None:
     assert await now(epoll) == []
 
 
+async def test_an_end_is_an_edge_for_everyone(world: "World") -> None:
+    client, conn = await world.pair()
+    writer, silent = await interest(conn, events=EPOLLOUT | EPOLLET), await interest(conn, events=EPOLLET)
+    assert await now(writer) == [(conn, EPOLLOUT)]
+    await shutdown(client)
+    assert await now(writer) == [(conn, EPOLLOUT)]  # not what it asked for, but the state has changed
+    assert await now(silent) == []
+    await shutdown(conn)
+    assert await now(writer) == [(conn, EPOLLOUT | EPOLLHUP)]
+    assert await now(silent) == [(conn, EPOLLHUP)]
+    assert await now(silent) == await now(writer) == []
+
+
 async def test_a_new_socket_in_an_interest_list(world: "World") -> None:
     listener, address = await world.listener()
     fd = await socket(SOCK_NONBLOCK)
