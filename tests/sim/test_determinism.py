@@ -36,7 +36,7 @@ MACHINES: dict[str, dict[str, Any]] = {
 
 
 def simulate(model: str, load: str, machine: str, seed: int = 1, **options: Any) -> Run:
-    short = {"duration_ns": 2 * MS, "warmup_ns": 0}
+    short = {"duration_ns": MS, "warmup_ns": 0}
     return run(model, Load(**short, **LOADS[load]), machine=Machine(**MACHINES[machine]), seed=seed, **options)
 
 
@@ -79,7 +79,7 @@ for model in names():
 
 
 def test_other_processes_and_other_hashes_give_the_same_digests() -> None:
-    short = {"duration_ns": 2 * MS, "warmup_ns": 0}
+    short = {"duration_ns": MS, "warmup_ns": 0}
     loads = [{**short, **LOADS[name]} for name in ("open", "closed", "mostly idle")]
     machines = [MACHINES[name] for name in ("one cpu", "four cpus, nic")]
     told = [

@@ -89,7 +89,7 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(model, load, machine, costs, seed=one_of(1, 2, 3))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cases())
 def test_what_holds_for_every_run(case: Case) -> None:
     note(case.replay)
