@@ -9,10 +9,10 @@ EXCLUSIVE, one waiter woken per event.
 import errno
 from collections import deque
 
-from iosim.sim.files import Blocked, File, Watcher, fail
+from iosim.sim.files import STATE_CHANGE, Blocked, File, Watcher, fail
 from iosim.syscalls import EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT
 
-ALWAYS = EPOLLERR | EPOLLHUP
+ALWAYS = EPOLLERR | EPOLLHUP | STATE_CHANGE
 PRIVATE = EPOLLET | EPOLLEXCLUSIVE | EPOLLONESHOT
 PUBLIC = ~PRIVATE
 FLEETING = EPOLLET | EPOLLONESHOT

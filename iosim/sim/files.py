@@ -91,6 +91,10 @@ class File:
                 return
 
 
+STATE_CHANGE = 1 << 32
+"""sk_state_change wakes without saying which events: epoll lists the item whatever it asked for, and looks later."""
+
+
 class Blocked(NamedTuple):
     """A handler's answer: nothing to return yet; sleep until one of these events of the file (None: until a timer)."""
 

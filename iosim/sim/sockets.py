@@ -10,7 +10,7 @@ import errno
 from collections import deque
 from typing import Protocol
 
-from iosim.sim.files import File, Watcher, fail
+from iosim.sim.files import STATE_CHANGE, File, Watcher, fail
 from iosim.sim.request import Request
 from iosim.syscalls import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Address
 
@@ -174,7 +174,7 @@ class Stream(File):
         if not self.eof and not self.dead:
             self.eof = self.ending = True
             self.watcher.became_readable(self)
-            self.notify(EPOLLIN | EPOLLRDHUP | (EPOLLHUP if self.shut else 0))
+            self.notify(EPOLLIN | EPOLLRDHUP | (EPOLLHUP if self.shut else 0) | STATE_CHANGE)
 
     def receive_reset(self) -> None:
         """The peer's RST (tcp_reset): EPIPE after its FIN, else ECONNRESET."""
@@ -260,7 +260,7 @@ class Stream(File):
         """shutdown(2) SHUT_WR: a FIN follows what is still to be sent."""
         self.shut = self.ending = True
         self._shut_towards_peer()
-        self.notify(EPOLLOUT | (EPOLLHUP if self.eof else 0))
+        self.notify(EPOLLOUT | (EPOLLHUP if self.eof else 0) | STATE_CHANGE)
 
     def close(self) -> None:
         """The last descriptor is gone: a FIN, or a RST when bytes were left unread (tcp_close)."""

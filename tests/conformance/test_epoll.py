@@ -324,6 +324,15 @@ async def test_an_end_is_an_edge_for_everyone(world: "World") -> None:
     assert await now(silent) == await now(writer) == []
 
 
+async def test_a_change_of_state_takes_a_place_in_the_ready_list(world: "World") -> None:
+    client, conn = await world.pair()
+    epoll = await interest(client, conn)
+    await shutdown(client)  # both change: the one has received a FIN, the other has sent it
+    assert await now(epoll, 1) == [(conn, EPOLLIN)]
+    await shutdown(conn)
+    assert [fd for fd, _ in await now(epoll, 1)] == [client]  # it was listed, though it was not readable yet
+
+
 async def test_a_new_socket_in_an_interest_list(world: "World") -> None:
     listener, address = await world.listener()
     fd = await socket(SOCK_NONBLOCK)
