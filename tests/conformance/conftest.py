@@ -20,6 +20,8 @@ import pytest
 from iosim.real.driver import drive
 from iosim.real.kernel import RealKernel
 from iosim.syscalls import (
+    EPOLL_CTL_ADD,
+    EPOLLIN,
     F_SETFL,
     O_NONBLOCK,
     POLLIN,
@@ -29,6 +31,9 @@ from iosim.syscalls import (
     bind,
     close,
     connect,
+    epoll_create,
+    epoll_ctl,
+    epoll_wait,
     fcntl,
     getsockname,
     listen,
@@ -84,6 +89,17 @@ class World:
         """What poll(2) says of one descriptor; 0 at the time-out."""
         answer = await poll(PollFds({fd: events}), timeout_ms)
         return answer[0][1] if answer else 0
+
+    async def interest(self, *fds: int, events: int = EPOLLIN) -> int:
+        """A new epoll descriptor that watches these."""
+        epoll = await epoll_create()
+        for fd in fds:
+            await epoll_ctl(epoll, EPOLL_CTL_ADD, fd, events)
+        return epoll
+
+    async def now(self, epoll: int, maxevents: int = 64) -> list[tuple[int, int]]:
+        """What epoll_wait has without waiting."""
+        return await epoll_wait(epoll, maxevents, 0)
 
     async def read_exactly(self, fd: int, count: int) -> bytes:
         """``count`` bytes of a blocking socket."""
