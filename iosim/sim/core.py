@@ -16,7 +16,7 @@ from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.thread import Code, Process, Thread
-from iosim.sim.work import ERROR, SLEEP, Account, Priced, Rates, Work
+from iosim.sim.work import ERROR, NO_WORK, SLEEP, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
 
 MILLISECOND_NS = 1_000_000
@@ -57,7 +57,7 @@ class KernelCore:
     def enter(self, thread: Thread, call: Call, account: Account) -> Priced:
         """Run the call's handler, settle what the thread does next, and return the bill."""
         self.thread = thread
-        self.work = ()
+        self.work = NO_WORK
         answered = True
         try:
             thread.result = result = self.handlers[call[0]](*call[1])

@@ -7,14 +7,13 @@ from iosim.machine import Machine
 from iosim.sim.clock import Clock
 from iosim.sim.ledger import Departure, Ledger
 from iosim.sim.process_calls import ProcessCalls
-from iosim.sim.readiness_calls import ReadinessCalls
 from iosim.sim.thread import Thread
 
 if TYPE_CHECKING:
     from iosim.sim.clients import Clients
 
 
-class SimKernel(ReadinessCalls, ProcessCalls):
+class SimKernel(ProcessCalls):
     """The kernel that a simulated program traps into."""
 
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from iosim.sim.thread import Thread
 
 PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute", "write")
+NEVER = 1 << 62
 FLUSH_AT = 65_536
 
 
@@ -29,7 +30,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.window_from = 0
-        self.window_to: float = float("inf")
+        self.window_to = NEVER
         self.issued = 0
         self.completed = 0
         self.dropped = 0

@@ -8,12 +8,14 @@ the sender's CPU runs the receiver's TCP input inside ``write``.
 import errno
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
-from iosim.sim.core import KernelCore
+from iosim.costs import Costs
+from iosim.machine import Machine
+from iosim.sim.clock import Clock
 from iosim.sim.epoll import Epoll, Item
 from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.ledger import Ledger
+from iosim.sim.readiness_calls import ReadinessCalls
 from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.work import (
     ACCEPT,
@@ -39,15 +41,15 @@ SYN_RETRIES = 6
 O_RDWR = 2
 
 
-class SocketCalls(KernelCore):
+class SocketCalls(ReadinessCalls):
     """socket(2) and what follows from it."""
 
     ledger: Ledger
     on_all_accepted: Callable[[], None] | None = None
     """Called when the accept queue of a listener has been emptied."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
+        super().__init__(clock, costs, machine)
         self.ports: dict[int, Socket | Listener] = {}
         self.stream_ports: Counter[int] = Counter()
         """How many connections between programs use a port."""

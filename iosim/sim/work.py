@@ -9,6 +9,7 @@ from typing import NamedTuple
 from iosim.costs import CAUSES, FIGURES, Cause, Costs
 
 Work = tuple[int, ...]
+NO_WORK: Work = ()
 KIND = {name: kind for kind, name in enumerate(FIGURES)}
 COMPUTE = len(FIGURES)
 """The application's own work: one unit is one nanosecond."""
