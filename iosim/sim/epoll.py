@@ -91,11 +91,11 @@ class Epoll(File):
         self.forget(self._item(fd))
 
     def forget(self, item: Item) -> None:
-        """Drop a registration."""
+        """Drop a registration. Where it is listed it stays as one that wants nothing, until somebody comes by: to look
+        for it would take as long as the list, and servers close thousands at once (tests/bench)."""
         del self.items[item.fd]
         item.file.remove_waiter(item)
-        if item.listed:
-            self.ready.remove(item)
+        item.events = 0
 
     def harvest(self, maxevents: int) -> tuple[list[tuple[int, int]], int]:
         """ep_send_events: walk the ready list from its head, poll each item, return at most ``maxevents`` events, and
@@ -108,7 +108,8 @@ class Epoll(File):
             wanted = item.events
             if not (events := item.file.mask() & wanted & PUBLIC):
                 item.listed = False
-                rechecked += 1
+                if wanted:  # it is registered still
+                    rechecked += 1
                 continue
             found.append((item.fd, events))
             if not wanted & FLEETING:
