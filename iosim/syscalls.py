@@ -169,16 +169,16 @@ class PollFds(dict[int, int]):
 
     A program keeps one array and mends it; a kernel may therefore keep what it derives from it in ``kernel_state``,
     and ``changed`` lists the descriptors that were added, altered or removed since that kernel last looked;
-    ``removals`` counts the entries that were ever removed.
+    ``removed`` those that were removed, though they may have come back since.
     """
 
-    __slots__ = ("changed", "kernel_state", "removals")
+    __slots__ = ("changed", "kernel_state", "removed")
 
     def __init__(self, fds: Mapping[int, int] | None = None) -> None:
         super().__init__()
         self.changed: list[int] = []
         self.kernel_state: Any = None
-        self.removals = 0
+        self.removed: list[int] = []
         for fd, events in (fds or {}).items():
             self[fd] = events
 
@@ -188,7 +188,7 @@ class PollFds(dict[int, int]):
 
     def __delitem__(self, fd: int) -> None:
         self.changed.append(fd)
-        self.removals += 1
+        self.removed.append(fd)
         super().__delitem__(fd)
 
 

@@ -141,6 +141,7 @@ class RealKernel:
             else:
                 array.unregister(fd)
         fds.changed.clear()
+        fds.removed.clear()
         ready: list[tuple[int, int]] = array.poll(None if timeout_ms < 0 else timeout_ms)
         return ready
 

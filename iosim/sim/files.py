@@ -106,13 +106,13 @@ class Blocked(NamedTuple):
 class Table:
     """A process's descriptors."""
 
-    __slots__ = ("_free", "epolls", "files", "limit", "removals", "watcher")
+    __slots__ = ("_free", "closed", "epolls", "files", "limit", "watcher")
 
     def __init__(self, watcher: Watcher, limit: int, files: list[File | None]) -> None:
         self.watcher = watcher
         self.limit = limit
-        self.removals = 0
-        """How many descriptors were ever closed: whoever remembers descriptors looks again when it grows."""
+        self.closed: list[int] = []
+        """Every descriptor that was ever closed: whoever remembers descriptors looks at what is new here."""
         self.epolls: dict[int, None] = {}
         """Descriptors whose readiness no file tells of (an epoll's follows from its ready list)."""
         self.files = files
@@ -157,7 +157,7 @@ class Table:
         self.files[fd] = None
         heapq.heappush(self._free, fd)
         file.references -= 1
-        self.removals += 1
+        self.closed.append(fd)
         self.epolls.pop(fd, None)
         return file
 

@@ -10,6 +10,7 @@ scan.
 """
 
 import errno
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from iosim.sim import files
@@ -150,11 +151,15 @@ class PollArray:
 
     def __init__(self, fds: PollFds) -> None:
         self.fds = fds
-        self.positions: dict[int, int] = {}
+        self.numbers: dict[int, int] = {}
+        """Descriptor → a number that ascends in array order."""
+        self.order: list[int] = []
+        """The numbers in use, ascending: where one stands here is its descriptor's place in the array."""
         self.writers: set[int] = set()
-        self._removals = 0
-        self._holes_seen = -1
-        self._invalid: list[int] = []
+        self._added = 0
+        self._unseen: list[int] = []
+        self._closed_seen = 0
+        self._invalid: set[int] = set()
 
     @classmethod
     def of(cls, fds: PollFds) -> "PollArray":
@@ -168,40 +173,52 @@ class PollArray:
         return array  # type: ignore[no-any-return]
 
     def _mend(self) -> None:
-        """Follow the program's changes: new entries stand at the end, a removed one moves all behind it."""
+        """Follow the program's changes: new entries stand at the end, those behind a removed one move up."""
+        for fd in self.fds.removed:
+            if fd in self.numbers:
+                self._forget(fd)
         for fd in self.fds.changed:
             events = self.fds.get(fd)
             if events is None:
-                self.writers.discard(fd)
                 continue
-            if fd not in self.positions:
-                self.positions[fd] = len(self.positions)
+            if fd not in self.numbers:
+                self._added += 1
+                self.numbers[fd] = self._added
+                self.order.append(self._added)
+                self._unseen.append(fd)
             if events & EPOLLOUT:
                 self.writers.add(fd)
             else:
                 self.writers.discard(fd)
-        if self._removals != self.fds.removals:
-            self._removals = self.fds.removals
-            self.positions = {fd: position for position, fd in enumerate(self.fds)}
         self.fds.changed.clear()
-        self._holes_seen = -1
+        self.fds.removed.clear()
+
+    def _forget(self, fd: int) -> None:
+        del self.order[bisect_left(self.order, self.numbers.pop(fd))]
+        self.writers.discard(fd)
+        self._invalid.discard(fd)
 
     def scan(self, table: Table, readable: ReadableFiles) -> Scan:
-        open_files, positions = table.files, self.positions
-        if self._holes_seen != table.removals:
-            self._holes_seen = table.removals
-            self._invalid = [fd for fd in self.fds if fd >= len(open_files) or (fd >= 0 and open_files[fd] is None)]
-        asked = {fd for file in readable.files if (fd := file.fd) in positions and table.holds(file)}
-        asked.update(self.writers, self._invalid, (fd for fd in table.epolls if fd in positions))
+        open_files, numbers = table.files, self.numbers
+        if self._closed_seen != len(table.closed):
+            self._unseen += [fd for fd in table.closed[self._closed_seen :] if fd in numbers]
+            self._closed_seen = len(table.closed)
+        if self._unseen:
+            self._invalid |= {
+                fd for fd in self._unseen if fd >= len(open_files) or (fd >= 0 and open_files[fd] is None)
+            }
+            self._unseen.clear()
+        asked = {fd for file in readable.files if (fd := file.fd) in numbers and table.holds(file)}
+        asked.update(self.writers, self._invalid, (fd for fd in table.epolls if fd in numbers))
         found: list[tuple[int, int]] = []
-        for fd in sorted(asked, key=positions.__getitem__) if len(asked) > 1 else asked:
+        for fd in sorted(asked, key=numbers.__getitem__) if len(asked) > 1 else asked:
             file = open_files[fd] if fd < len(open_files) else None
             if file is None:
                 found.append((fd, POLLNVAL))
             elif events := file.mask() & (self.fds[fd] | EPOLLERR | EPOLLHUP):
                 found.append((fd, events))
-        count = len(positions)
-        return Scan(found, count, positions[found[0][0]] + 1 if found else count)
+        count = len(numbers)
+        return Scan(found, count, bisect_left(self.order, numbers[found[0][0]]) + 1 if found else count)
 
     def wants(self, table: Table, file: File, events: int) -> bool:
         wanted = self.fds.get(file.fd)
