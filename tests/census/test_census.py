@@ -44,6 +44,13 @@ def test_both_worlds_make_the_same_calls(name: str, load: str) -> None:
     assert census(simulated, left_out) == census(measured, left_out)
 
 
+@pytest.mark.parametrize("load", ["in turn", "thinking"])
+@pytest.mark.parametrize("name", [name for name in names() if name != "nonblocking"])
+def test_one_client_leaves_nothing_to_timing(name: str, load: str) -> None:
+    """Where one request comes after the other, even the calls that wait for readiness are equal in number."""
+    assert run(name, LOADS[load]).syscalls == measure(name, LOADS[load]).syscalls
+
+
 @pytest.mark.parametrize("name", names())
 def test_timing_dependent_calls_are_few_and_used(name: str) -> None:
     """A model may name calls as timing-dependent only if it makes them; it never may name those that carry replies,
