@@ -66,7 +66,12 @@ class Epoll(File):
         self.sleep = Blocked(self, EPOLLIN, exclusive=True)
 
     def mask(self) -> int:
-        return EPOLLIN if any(item.poll() for item in self.ready) else 0
+        """ep_eventpoll_poll: items that are not ready any more leave the ready list on the way to the first that is."""
+        while self.ready:
+            if self.ready[0].poll():
+                return EPOLLIN
+            self.ready.popleft().listed = False
+        return 0
 
     def add(self, fd: int, file: File, events: int) -> None:
         """EPOLL_CTL_ADD: into the interest list and the file's wait queue; polled once. Raises EEXIST, EINVAL."""

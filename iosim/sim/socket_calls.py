@@ -232,8 +232,7 @@ class SocketCalls(ReadinessCalls):
         if isinstance(stream, Socket) or stream.over:
             stream.notify(stream.mask())  # whoever watches looks again
             raise fail(errno.ENOTCONN)
-        if not stream.shut:
-            stream.shut_down()
+        stream.shut_down()
 
     def fcntl(self, fd: int, command: int, argument: int = 0) -> int:
         file = self.thread.table.get(fd)

@@ -201,7 +201,7 @@ class Stream(File):
             self._rx = data[count:]
             return data[:count]
         self._rx = b""
-        if not self.eof and self.watcher.listening:
+        if not self.ended and self.watcher.listening:
             self.watcher.became_unreadable(self)
         return data
 
@@ -257,9 +257,10 @@ class Stream(File):
             peer.receive_eof()
 
     def shut_down(self) -> None:
-        """shutdown(2) SHUT_WR: a FIN follows what is still to be sent."""
-        self.shut = self.ending = True
-        self._shut_towards_peer()
+        """shutdown(2) SHUT_WR: a FIN follows what is still to be sent; each call wakes who watches (inet_shutdown)."""
+        if not self.shut:
+            self.shut = self.ending = True
+            self._shut_towards_peer()
         self.notify(EPOLLOUT | (EPOLLHUP if self.eof else 0) | STATE_CHANGE)
 
     def close(self) -> None:

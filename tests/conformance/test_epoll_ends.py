@@ -16,6 +16,7 @@ from iosim.syscalls import (
     close,
     connect,
     epoll_wait,
+    read,
     shutdown,
     socket,
     write,
@@ -79,6 +80,25 @@ async def test_a_change_of_state_takes_a_place_in_the_ready_list(world: "World")
     assert await world.now(epoll, 1) == [(conn, EPOLLIN)]
     await shutdown(conn)
     assert [fd for fd, _ in await world.now(epoll, 1)] == [client]  # it was listed, though it was not readable yet
+
+
+async def test_each_shutdown_is_an_edge_for_oneself(world: "World") -> None:
+    client, _conn = await world.pair()
+    epoll = await world.interest(client, events=EPOLLOUT | EPOLLET)
+    for _ in range(3):
+        assert await world.now(epoll) == [(client, EPOLLOUT)]
+        await shutdown(client)  # inet_shutdown: "wake up anyone sleeping in poll"
+
+
+async def test_polling_an_epoll_descriptor_tidies_its_ready_list(world: "World") -> None:
+    (early, one), (late, two) = await world.pair(), await world.pair()
+    epoll = await world.interest(one, two)
+    await write(early, b"x")
+    await read(one)  # listed, and not ready any more
+    assert await world.ready(epoll) == 0
+    await write(late, b"x")
+    await write(early, b"x")
+    assert await world.now(epoll) == [(two, EPOLLIN), (one, EPOLLIN)]
 
 
 async def test_a_new_socket_in_an_interest_list(world: "World") -> None:

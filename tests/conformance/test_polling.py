@@ -179,6 +179,17 @@ async def test_events_of_a_reset(world: "World") -> None:
     assert await world.ready(client, everything) == everything | POLLHUP  # the error was told
 
 
+async def test_a_reset_stays_readable_when_the_data_before_it_is_read(world: "World") -> None:
+    client, conn = await world.pair()
+    assert await select(fd_set(client), FdSet(), 0) == ([], [])
+    await write(conn, b"early")
+    await write(client, b"nobody reads this")
+    await close(conn)
+    assert await read(client) == b"early"
+    assert await select(fd_set(client), FdSet(), 0) == ([client], [])
+    assert await world.ready(client) & POLLIN
+
+
 async def test_select_finds_ends_of_file_and_resets(world: "World") -> None:
     client, conn = await world.pair()
     await close(conn)
