@@ -1,4 +1,4 @@
-"""The clients of the load: they connect, ask, and note when they were answered.
+"""The clients of the load: they ask, and note when they were answered.
 
 *Models*: open loop and closed loop; a connection per client, opened before the load begins; requests sent when they are
 due even if earlier ones of that connection are unanswered; the receive window of the server.
@@ -8,11 +8,12 @@ due even if earlier ones of that connection are unanswered; the receive window o
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from iosim.load import SECOND_NS, Load
 from iosim.sim.clock import Alarm
+from iosim.sim.connecting import Connecting
 from iosim.sim.kernel import SimKernel
 from iosim.sim.ledger import Departure
 from iosim.sim.network import Link
@@ -20,17 +21,10 @@ from iosim.sim.request import Request
 from iosim.sim.sockets import Listener, Stream
 from iosim.sim.work import INPUT, WAKE
 
-GROUP = 64
-"""Connections that are opened at once; the next ones follow when the server has accepted these."""
-PATIENCE_NS = 50_000_000
-"""How long to wait for a server that accepts no more before going on without it."""
 SETTLE_NS = 1_000_000
-SETTLE_PER_CLIENT_NS = 5_000
-"""What a server may still do about a connection that it has accepted (epoll_edge learns that it is writable)."""
+"""What a server may still do when its connections are closed."""
 STALL_NS = SECOND_NS
 """A fixed number of requests ends when the server has answered none for so long (and 20 times the work of one)."""
-SYN_RETRY_NS = 1_000_000_000
-SYN_RETRIES = 6
 
 
 class Watch(Protocol):
@@ -56,7 +50,7 @@ class Clients:
         self.seed = seed
         self.link = Link(kernel.machine)
         self.watch = watch
-        self.streams: list[Stream | None] = []
+        self.streams: list[Stream | None] = [None] * load.clients
         self.began = 0
         self.asked = 0
         self.open_streams = 0
@@ -66,8 +60,7 @@ class Clients:
         self._irq_cpu = kernel.scheduler.cpus[kernel.machine.irq_cpu % kernel.machine.cpus]
         self._send_ns = kernel.rates.ns_of("client_send_ns")
         self._receive_ns = kernel.rates.ns_of("client_receive_ns")
-        self._group = 0
-        self._connecting = False
+        self._connecting = Connecting(kernel, listener, load.clients, self.link, self._connected, self._begin)
         self._outbox: dict[int, deque[tuple[bytes, Request]]] = {}
         self._fixed_number = load.requests is not None
         self._limit = load.requests if load.requests is not None else 1 << 62
@@ -85,90 +78,16 @@ class Clients:
         self._armed_for = -1
         self._planned = 0
         kernel.clients = self
-        kernel.on_all_accepted = self._accepted_all
-
-    # --- connecting
 
     def start(self) -> None:
-        """Open the first connections."""
-        self._connecting = True
-        self.clock.call_at(self.clock._now, self._connect_group, 0)
+        """Open the connections, then ask."""
+        self._connecting.start()
 
-    def _accepted_all(self) -> None:
-        if self._connecting:
-            self.clock.call_at(self.clock._now, self._connect_group, self._group)
-
-    def _connect_group(self, alarm: Alarm) -> None:
-        if alarm.value != self._group:
-            return
-        self._group += 1
-        if len(self.streams) == self.load.clients:
-            self._connecting = False
-            settled = self.clock._now + SETTLE_NS + SETTLE_PER_CLIENT_NS * self.load.clients
-            self.clock.call_at(settled, self._begin)
-            return
-        self.scheduler.holding = True
-        for client in range(len(self.streams), min(len(self.streams) + GROUP, self.load.clients)):
-            self.streams.append(None)
-            self._send_syn(client, 0)
-        self._be_patient()
-        self.scheduler.release()
-
-    def _be_patient(self) -> None:
-        """Wait for the server to accept, as long as it does."""
-        waiting = (self._group, len(self.listener.accept_queue))
-        handshake_ns = 3 * self.link.latency_ns
-        self.clock.call_at(self.clock._now + PATIENCE_NS + handshake_ns, self._patience_over, waiting)
-
-    def _patience_over(self, alarm: Alarm) -> None:
-        group, length = alarm.value
-        if group == self._group and len(self.listener.accept_queue) < length:
-            self._be_patient()
-        elif group == self._group:
-            self._connect_group(Alarm(self._connect_group, group))
-
-    def _send_syn(self, client: int, retries: int) -> None:
-        """The handshake; a SYN that meets a full queue is dropped and sent again after 1, 2, 4 … s."""
-        if self._direct:
-            self._syn_arrives(client, retries)
-        else:
-            self._after_ns(self.link.latency_ns, lambda: self._syn_arrives(client, retries))
-
-    def _syn_arrives(self, client: int, retries: int) -> None:
-        if self.listener.admit_syn():
-            if self._direct:
-                self._ack_arrives(client, 0)
-            else:
-                self._after_ns(2 * self.link.latency_ns, lambda: self._ack_arrives(client, 0))
-        elif retries < SYN_RETRIES:
-            self._after_ns(SYN_RETRY_NS << retries, lambda: self._send_syn(client, retries + 1))
-
-    def _ack_arrives(self, client: int, retries: int) -> None:
-        """The connection is established, unless the accept queue has filled up since the SYN: then the server sends its
-        SYN-ACK again, and the client its ACK."""
-        listener = self.listener
-        if self._stopped:
-            return
-        if not listener.has_room():
-            if retries < SYN_RETRIES:
-                self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
-            return
-        stream = self.kernel.new_stream(listener.address)
+    def _connected(self, client: int, stream: Stream) -> None:
         stream.client = client
         stream.peer = self
         self.streams[client] = stream
         self.open_streams += 1
-        listener.establish(stream)
-
-    def _after_ns(self, delay_ns: int, act: Callable[[], None]) -> None:
-        """An event of its own: whom it wakes runs after it."""
-
-        def event(_alarm: Alarm) -> None:
-            self.scheduler.holding = True
-            act()
-            self.scheduler.release()
-
-        self.clock.call_at(self.clock._now + delay_ns, event)
 
     # --- asking
 
@@ -386,6 +305,7 @@ class Clients:
         if self._stopped:
             return
         self._stopped = True
+        self._connecting.stop()
         if not self._fixed_number or self.stalled:
             if self._open_loop and not self._fixed_number:
                 self._issue_the_rest()

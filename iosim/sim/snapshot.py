@@ -1,6 +1,6 @@
 """The books of a simulated machine at one moment, and the Run that lies between two of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -68,20 +68,12 @@ def run_of(
     units = [after.units[kind] - before.units[kind] for kind in kinds]
     idle_ns = after.idle_ns - before.idle_ns
     assert sum(ns) + idle_ns == cpu_ns, "CPU time is more or less than its parts"
-    by_owner = dict.fromkeys(OWNERS, 0)
-    by_cause: dict[str, int] = {}
-    for kind, cause in CAUSE_OF.items():
-        by_owner[cause.owner] += ns[kind]
-        if ns[kind]:
-            by_cause[cause.cause] = by_cause.get(cause.cause, 0) + ns[kind]
-    latency, warnings = ledger.latencies.summary()
+    by_owner, by_cause = _charged(ns)
     completed = ledger.completed
-    if dropped := sum(port.syns_dropped for port in kernel.ports.values() if isinstance(port, Listener)):
-        warnings.append(f"{dropped} SYNs were dropped by a full accept queue")
     in_flight = ledger.issued - completed - ledger.dropped - ledger.failed
-    if kernel.clients is not None and kernel.clients.stalled:
-        warnings.append(f"the server answers no more, {in_flight} requests wait: given up")
     assert in_flight >= 0, "more requests out than in"
+    latency, warnings = ledger.latencies.summary()
+    warnings.extend(_warnings(kernel, in_flight))
     return Run(
         model=model,
         world="sim",
@@ -123,6 +115,24 @@ def run_of(
         window_syscalls={name: count for name in after.census if (count := after.census[name] - before.census[name])},
         histogram=ledger.latencies.encode(),
     )
+
+
+def _charged(ns: list[int]) -> tuple[dict[str, int], dict[str, int]]:
+    """The nanoseconds of each kind of work, by owner and by cause."""
+    by_owner = dict.fromkeys(OWNERS, 0)
+    by_cause: dict[str, int] = {}
+    for kind, cause in CAUSE_OF.items():
+        by_owner[cause.owner] += ns[kind]
+        if ns[kind]:
+            by_cause[cause.cause] = by_cause.get(cause.cause, 0) + ns[kind]
+    return by_owner, by_cause
+
+
+def _warnings(kernel: "SimKernel", in_flight: int) -> Iterator[str]:
+    if dropped := sum(port.syns_dropped for port in kernel.ports.values() if isinstance(port, Listener)):
+        yield f"{dropped} SYNs were dropped by a full accept queue"
+    if kernel.clients is not None and kernel.clients.stalled:
+        yield f"the server answers no more, {in_flight} requests wait: given up"
 
 
 def memory_of(kernel: "SimKernel") -> dict[str, float | None]:

@@ -1,0 +1,132 @@
+"""How the clients connect: in groups, before the load begins.
+
+*Models*: the handshake; a SYN or an ACK that meets a full queue, and is sent again after 1, 2, 4 … s.
+*Does not model*: the server's work for a handshake in softirq.
+"""
+
+from collections.abc import Callable
+
+from iosim.load import SECOND_NS
+from iosim.sim.clock import Alarm
+from iosim.sim.kernel import SimKernel
+from iosim.sim.network import Link
+from iosim.sim.sockets import Listener, Stream
+
+GROUP = 64
+"""Connections that are opened at once; the next ones follow when the server has accepted these."""
+PATIENCE_NS = 50_000_000
+"""How long to wait for a server that accepts no more before going on without it."""
+SETTLE_NS = 1_000_000
+SETTLE_PER_CLIENT_NS = 5_000
+"""What a server may still do about a connection that it has accepted (epoll_edge learns that it is writable)."""
+RETRY_NS = SECOND_NS
+RETRIES = 6
+
+
+class Connecting:
+    """Tells ``connected`` of every connection that stands, and ``all_connected`` when no more will come."""
+
+    def __init__(
+        self,
+        kernel: SimKernel,
+        listener: Listener,
+        clients: int,
+        link: Link,
+        connected: Callable[[int, Stream], None],
+        all_connected: Callable[[Alarm], None],
+    ) -> None:
+        self.kernel = kernel
+        self.clock = kernel.clock
+        self.scheduler = kernel.scheduler
+        self.listener = listener
+        self.clients = clients
+        self.link = link
+        self.connected = connected
+        self.all_connected = all_connected
+        self._direct = link.is_direct
+        self._begun = 0
+        self._group = 0
+        self._under_way = False
+        self._stopped = False
+        kernel.on_all_accepted = self._accepted_all
+
+    def start(self) -> None:
+        """Open the first connections."""
+        self._under_way = True
+        self.clock.call_at(self.clock._now, self._connect_group, 0)
+
+    def stop(self) -> None:
+        """Whoever is not connected yet never will be."""
+        self._stopped = True
+
+    def _accepted_all(self) -> None:
+        if self._under_way:
+            self.clock.call_at(self.clock._now, self._connect_group, self._group)
+
+    def _connect_group(self, alarm: Alarm) -> None:
+        if alarm.value != self._group:
+            return
+        self._group += 1
+        if self._begun == self.clients:
+            self._under_way = False
+            settled = self.clock._now + SETTLE_NS + SETTLE_PER_CLIENT_NS * self.clients
+            self.clock.call_at(settled, self.all_connected)
+            return
+        self.scheduler.holding = True
+        first, self._begun = self._begun, min(self._begun + GROUP, self.clients)
+        for client in range(first, self._begun):
+            self._send_syn(client, 0)
+        self._be_patient()
+        self.scheduler.release()
+
+    def _be_patient(self) -> None:
+        """Wait for the server to accept, as long as it does."""
+        waiting = (self._group, len(self.listener.accept_queue))
+        handshake_ns = 3 * self.link.latency_ns
+        self.clock.call_at(self.clock._now + PATIENCE_NS + handshake_ns, self._patience_over, waiting)
+
+    def _patience_over(self, alarm: Alarm) -> None:
+        group, length = alarm.value
+        if group == self._group and len(self.listener.accept_queue) < length:
+            self._be_patient()
+        elif group == self._group:
+            self._connect_group(Alarm(self._connect_group, group))
+
+    def _send_syn(self, client: int, retries: int) -> None:
+        if self._direct:
+            self._syn_arrives(client, retries)
+        else:
+            self._after_ns(self.link.latency_ns, lambda: self._syn_arrives(client, retries))
+
+    def _syn_arrives(self, client: int, retries: int) -> None:
+        if self.listener.admit_syn():
+            if self._direct:
+                self._ack_arrives(client, 0)
+            else:
+                self._after_ns(2 * self.link.latency_ns, lambda: self._ack_arrives(client, 0))
+        elif retries < RETRIES:
+            self._after_ns(RETRY_NS << retries, lambda: self._send_syn(client, retries + 1))
+
+    def _ack_arrives(self, client: int, retries: int) -> None:
+        """The connection is established, unless the accept queue has filled up since the SYN: then the server sends its
+        SYN-ACK again, and the client its ACK."""
+        listener = self.listener
+        if self._stopped:
+            return
+        if not listener.has_room():
+            if retries < RETRIES:
+                self._after_ns(RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
+            return
+        stream = self.kernel.new_stream(listener.address)
+        self.connected(client, stream)
+        listener.establish(stream)
+
+    def _after_ns(self, delay_ns: int, act: Callable[[], None]) -> None:
+        """An event of its own: whom it wakes runs after it."""
+
+        def event(_alarm: Alarm) -> None:
+            self.scheduler.holding = True
+            act()
+            self.scheduler.release()
+
+        self.clock.call_at(self.clock._now + delay_ns, event)
