@@ -63,8 +63,8 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
     figures["fork_ns"] = fitted(
         forks, "the parent's share, through the driver; of an interpreter with numpy, so more than a small program pays"
     )
-    figures, tiers["cold_ns"] = settle(figures, segments)
-    return figures, tiers, fitted(bench.rounds["no call"]), segments.disturbed
+    figures, by_idleness = settle(figures, segments)
+    return figures, tiers | by_idleness, fitted(bench.rounds["no call"]), segments.disturbed
 
 
 def _pin(cpu: int) -> None:

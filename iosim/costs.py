@@ -5,7 +5,7 @@ simulation on another host is the same work under another table, so a calibrated
 
 A figure is one number, or *tiers*: [[objects, ns], …], the cost when so many sockets are alive. Between two tiers it is
 interpolated in log(objects); outside it is constant. Tiers stand where a constant is wrong: sockets fall out of the
-cache. The tiers of ``cold_ns`` go by microseconds instead: how long the CPU was idle.
+cache. The tiers of ``cold_ns`` and ``idle_exit_ns`` go by microseconds instead: how long the CPU was idle.
 """
 
 import hashlib
@@ -150,11 +150,18 @@ class Costs(Checked):
     poll_copy_ns: Figure = _cost(1.0, "system", "copy", "copy one pollfd in and its revents out", "8 and 2 bytes each")
     poll_base_ns: Figure = _cost(150, "system", "readiness call", "poll, above entry and scans", "estimate")
     register_ns: Figure = _cost(
-        105,
+        55,
         "system",
         "registration",
-        "select, poll: add and later remove one wait-queue entry",
-        _GUEST + " (171 - 65)",
+        "select, poll: add one wait-queue entry, before the sleep",
+        _GUEST + " (171 - 65, with its removal); about half of it",
+    )
+    unregister_ns: Figure = _cost(
+        50,
+        "system",
+        "registration",
+        "select, poll: remove one wait-queue entry, before the call returns",
+        "the rest of that",
     )
     epoll_wait_ns: Figure = _cost(150, "system", "readiness call", "epoll_wait, above entry", _GUEST)
     epoll_event_ns: Figure = _cost(
@@ -188,7 +195,7 @@ class Costs(Checked):
     )
     idle_exit_ns: Figure = _delay(
         25_000,
-        "from a wake-up until an idle CPU runs the thread",
+        "from a wake-up until an idle CPU runs the thread; tiers go by the microseconds that it was idle",
         _GUEST + ": 29.6 µs in this guest, 2-5 µs on bare metal",
     )
     clone_ns: Figure = _cost(15_000, "system", "threads", "clone a thread", _GUEST + ": create + join 23,400")
@@ -269,6 +276,8 @@ def _interpolate(tiers: tuple[tuple[float, float], ...], objects: float) -> floa
 FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_ns"))
 """Every price of the table, in order."""
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
+IDLE_FIGURES = ("cold_ns", "idle_exit_ns")
+"""Their tiers go by the time that a CPU was idle, in microseconds, not by sockets."""
 RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns")
 """What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {

@@ -109,6 +109,7 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
     above_trap = "above one call that does nothing"
     sent = shares("write_ns", "input_ns")
     thread = shares("clone_ns", "thread_exit_ns")
+    waiting = shares("register_ns", "unregister_ns")
     return {
         "call_ns": (
             lambda r: r.trap - r.entry,
@@ -149,10 +150,8 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
             f"select of none, {above_trap} and select_call_ns (reading the answer is in it)",
         ),
         "poll_base_ns": (lambda r: r.at_zero("poll", scanned[:2]) - r.trap, f"poll of none, {above_trap}"),
-        "register_ns": (
-            lambda r: _register_ns(r, scanned),
-            "poll that the last descriptor ends at once, less poll with time-out 0, per descriptor",
-        ),
+        "register_ns": (lambda r: waiting["register_ns"] * _registered_ns(r, scanned), _REGISTERED),
+        "unregister_ns": (lambda r: waiting["unregister_ns"] * _registered_ns(r, scanned), _REGISTERED),
         "epoll_wait_ns": (
             lambda r: r.at_zero("epoll", READY) - r.trap,
             f"epoll_wait that finds some ready, without them, {above_trap}",
@@ -186,6 +185,10 @@ def _tiers(scanned: tuple[int, ...]) -> dict[str, list[tuple[int, Fit]]]:
     return tiers
 
 
+_REGISTERED = (
+    "poll that the last descriptor ends at once, less poll with time-out 0, per descriptor; its share as in the "
+    "default table"
+)
 _THREAD = "a thread that ends at once, start to end; its share as in the default table"
 _BESIDE_SCAN = {"poll": Costs().at("poll_copy_ns"), "select": Costs().at("select_word_ns") / 64}
 """What the table prices apart, per descriptor (the defaults are kept: too small to be told from the scan)."""
@@ -201,7 +204,7 @@ def _sent_ns(r: Round) -> float:
     return r["write few"] - r["write twin"] - len(MESSAGE) * r.slope("write", SIZES)
 
 
-def _register_ns(r: Round, scanned: tuple[int, ...]) -> float:
+def _registered_ns(r: Round, scanned: tuple[int, ...]) -> float:
     middle = scanned[len(scanned) // 2]
     return (r[f"poll wait {middle}"] - r[f"poll {middle}"]) / middle
 

@@ -97,14 +97,15 @@ def _scans_all(load: Load, once: Work, scan: Work) -> Shape:
     n = load.clients + 1
 
     def passing(ready: float) -> Work:
-        found: Work = {"register_ns": (n + 1) / (ready + 1)} if ready else {"register_ns": n, "sleep_ns": 1}
+        entries = (n + 1) / (ready + 1) if ready else n
+        found: Work = {"register_ns": entries, **({"unregister_ns": entries} if ready else {"sleep_ns": 1})}
         return add(call(descriptor_ns=n, **once), scan, found)
 
     return Shape(
         passing=passing,
         request=add({"event_ns": 1}, _read(load), _write(load)),
         merged=_joined(load),
-        again=scan,
+        again=add(scan, {"unregister_ns": n}),
         switch={"switch_ns": 1},
         cpus=1,
     )

@@ -81,12 +81,20 @@ class Priced:
         self.stale_ns = self.price(shape.stale)
         self.merged_ns = self.price(shape.merged) + load.work_ns
         self.again_ns = self.price(shape.again)
-        self.idle_ns: list[float] = []
-        """How long the CPU was idle before it was roused: a sample, which ``cold_ns`` is priced by."""
-        self.exit_ns = self._delay("idle_exit_ns")
+        self.idle_us: list[float] = []
+        """How long the CPU was idle before a wake-up: a sample, which ``idle_exit_ns`` and ``cold_ns`` are priced
+        by."""
         self.switch_ns = 0.0 if shape.sleeps_each else self.price(shape.switch)
         self.away_ns = self._delay("client_send_ns") + self._delay("client_receive_ns") + 2 * machine.latency_ns
         """From the server's reply until the next request has come, thinking apart."""
+
+    @property
+    def exit_ns(self) -> float:
+        """From a wake-up until an idle CPU is there, on average."""
+        return sum(map(self._exit_ns, self.idle_us)) / len(self.idle_us)
+
+    def _exit_ns(self, idle_us: float) -> float:
+        return self.costs.at("idle_exit_ns", idle_us)
 
     @property
     def rouse_ns(self) -> float:
@@ -112,9 +120,9 @@ class Priced:
         return self.clients * (1 - (1 - 1 / self.clients) ** requests) if self.clients > 1 else min(1.0, requests)
 
     def _delay(self, figure: str) -> float:
-        if figure == "cold_ns":  # its tiers go by the idle time in microseconds
-            idle_us = [max(1.0, ns / 1000) for ns in self.idle_ns]
-            return sum(self.costs.at(figure, us) for us in idle_us) / len(idle_us) if idle_us else 0.0
+        if figure == "cold_ns":  # a CPU cools until it is there
+            cold = [self.costs.at(figure, us + self._exit_ns(us) / 1000) for us in self.idle_us]
+            return sum(cold) / len(cold) if cold else 0.0
         return self.costs.at(figure, self.load.clients)
 
 
@@ -162,7 +170,7 @@ def _waiting(at: Priced, away_ns: float) -> tuple[float, Work]:
     always = add(shape.request, shape.after, shape.stale, {} if shape.sleeps_each else shape.passing(0), shape.again)
     if _caught(at, away_ns):
         return at.cpus * SECOND_NS / (at.price(always) + at.load.work_ns), always
-    at.idle_ns = [away_ns - _until_asleep_ns(at) + at.exit_ns]
+    at.idle_us = [max(1.0, (away_ns - _until_asleep_ns(at)) / 1000)]
     per_s = at.clients * SECOND_NS / (away_ns + at.rouse_ns + at.again_ns + at.reply_ns)
     return per_s, add(always, shape.switch, COLD)
 
@@ -228,7 +236,7 @@ class Chain:
         self.at, self.rate = at, rate_per_ns
         first = 0 if at.shape.burns else 1
         # the time until something comes is exponential: twenty of its quantiles
-        at.idle_ns = [at.exit_ns - float(np.log1p(-share)) / rate_per_ns for share in (np.arange(20) + 0.5) / 20]
+        at.idle_us = [max(1.0, -float(np.log1p(-u)) / rate_per_ns / 1000) for u in (np.arange(20) + 0.5) / 20]
         k = self.requests = np.arange(first, MAX_BATCH + 1)
         self.ready = np.array([at.distinct(float(requests)) for requests in k])
         serving_ns = np.array([at.serving_ns(c, float(n)) for c, n in zip(self.ready, k, strict=True)])

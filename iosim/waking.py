@@ -3,7 +3,8 @@
 One client asks ``blocking`` for one request after another, so each request is one sleep. Of the CPU time per request,
 the calls and the runtime are known from hot loops (``iosim.fits``); the rest is the sleep: leaving the CPU, coming
 back (measured apart, by two processes on one CPU), and finding caches and branch predictors in others' hands. That last
-part grows with the time that the CPU was idle, so it is taken at three rates.
+part grows with the time that the CPU was idle, and so does the time until an idle CPU is there (a virtual machine's
+host first waits, then takes the CPU for others), so both are taken at four rates.
 """
 
 import statistics
@@ -16,11 +17,13 @@ from iosim.load import Load
 from iosim.pingpong import MS, Served, Server, on_one_cpu
 from iosim.primitives import MESSAGE
 
-REFERENCE_PER_S = 5000.0
+OFTEN_PER_S = 5000.0
 RARE_PER_S = 1000.0
+SELDOM_PER_S = 200.0
 BUSY_CLIENTS = 16
 SEGMENT_NS = 20 * MS
 RARE_SEGMENT_NS = 40 * MS
+SELDOM_SEGMENT_NS = 100 * MS
 ROUND_TRIPS = 300
 AWAKE, ASLEEP = 0.1, 0.95
 """Sleeps per request: a sleeper with fewer than ``ASLEEP`` had queues, so others had the CPU; a busy server with more
@@ -29,6 +32,10 @@ FEWEST_SLEEPS = 0.3
 """With fewer sleeps per request, their cost is not divided by that number: it would be noise."""
 QUEUED = 1.5
 """So had one with latencies so many times those of the quick ones."""
+
+
+Tiers = list[tuple[float, float]]
+"""(µs that the CPU was idle, ns)."""
 
 
 class Segments:
@@ -42,8 +49,9 @@ class Segments:
         self._spinner = stack.enter_context(Server("nonblocking", server_cpu))
         self.closed: list[Served] = []
         """blocking, asked again at once: the CPU is idle as long as the client takes."""
-        self.reference: list[Served] = []
+        self.often: list[Served] = []
         self.rare: list[Served] = []
+        self.seldom: list[Served] = []
         self.awake: list[Served] = []
         """nonblocking, which never sleeps: what is left of its latency is the client's own."""
         self.busy: list[Served] = []
@@ -58,8 +66,9 @@ class Segments:
         pin(client_cpu)
         for kept, server, load in (
             (self.closed, self._sleeper, _load(None, SEGMENT_NS)),
-            (self.reference, self._sleeper, _load(REFERENCE_PER_S, SEGMENT_NS)),
+            (self.often, self._sleeper, _load(OFTEN_PER_S, SEGMENT_NS)),
             (self.rare, self._sleeper, _load(RARE_PER_S, RARE_SEGMENT_NS)),
+            (self.seldom, self._sleeper, _load(SELDOM_PER_S, SELDOM_SEGMENT_NS)),
             (self.busy, self._busy, _load(None, SEGMENT_NS, BUSY_CLIENTS)),
             (self.crowd, self._crowd, _load(None, SEGMENT_NS, BUSY_CLIENTS)),
             (self.awake, self._spinner, _load(None, SEGMENT_NS)),
@@ -72,7 +81,7 @@ class Segments:
     @property
     def disturbed(self) -> float:
         """The fraction of the sleepers' segments in which another process had one of the two CPUs."""
-        measured = [*self.closed, *self.reference, *self.rare]
+        measured = [*self.closed, *self.often, *self.rare, *self.seldom]
         return 1 - sum(_undisturbed(each) for each in measured) / max(1, len(measured))
 
 
@@ -89,18 +98,26 @@ def _load(rate_per_s: float | None, duration_ns: int, clients: int = 1) -> Load:
     )
 
 
-def settle(figures: Figures, segments: Segments) -> tuple[Figures, list[tuple[float, float]]]:
+def settle(figures: Figures, segments: Segments) -> tuple[Figures, dict[str, Tiers]]:
     """(the hot figures, with those of messages made right for clients on another CPU, and with those of waking,
-    sleeping and switching, and the clients' delays; what a cold CPU costs, as (idle µs, ns))."""
+    sleeping and switching, and the clients' delays; what depends on how long the CPU was idle, as (idle µs, ns))."""
     figures = figures | _switching(figures, segments.one_cpu_ns)
     figures |= _messages(figures, _clean(segments.busy))
     figures |= _crowd(figures, _quiet(segments.crowd))
-    reference = _clean(segments.reference)
-    cold = [_cold(figures, each) for each in (_clean(segments.closed), reference, _clean(segments.rare))]
-    tiers = [(1.0, TINY_NS)]
-    for idle_us, ns in sorted(cold):
-        tiers.append((max(idle_us, tiers[-1][0] + 1), max(ns, tiers[-1][1])))  # it only grows: less is noise
-    return figures | _delays(figures, _clean(segments.awake), reference, cold[1][1]), tiers
+    figures |= _clients(figures, _clean(segments.awake))
+    sleepers = [_clean(each) for each in (segments.closed, segments.often, segments.rare, segments.seldom)]
+    cold = [_cold(figures, each) for each in sleepers]
+    exits = [_idle_exit(figures, each, *at) for each, at in zip(sleepers, cold, strict=True)]
+    return figures, {"cold_ns": [(1.0, TINY_NS), *_growing(cold)], "idle_exit_ns": _growing(exits)}
+
+
+def _growing(tiers: Tiers) -> Tiers:
+    """By idle time, and never less for a longer one: that is noise."""
+    grown: Tiers = []
+    for idle_us, ns in sorted(tiers):
+        last_us, last_ns = grown[-1] if grown else (1.0, TINY_NS)
+        grown.append((max(idle_us, last_us + 1), max(ns, last_ns)))
+    return grown
 
 
 def _cold(figures: Figures, segments: Sequence[Served]) -> tuple[float, float]:
@@ -145,23 +162,23 @@ def _crowd(figures: Figures, crowd: Sequence[Served]) -> Figures:
     return {"switch_ns": fitted([each.cpu_ns - warm_ns for each in crowd], how)} if crowd else {}
 
 
-def _delays(figures: Figures, awake: Sequence[Served], reference: Sequence[Served], cold_ns: float) -> Figures:
-    """The delays that are nobody's CPU time: the clients' own, and an idle CPU's way back."""
-    served_ns, trap_ns = _served_ns(figures), _trap_ns(figures)
-    turn_ns = 2 * (trap_ns + figures["read_empty_ns"].ns + figures["error_ns"].ns)
-    clients = fitted([each.latency_ns - served_ns - turn_ns / 2 for each in awake])
+def _idle_exit(figures: Figures, segments: Sequence[Served], idle_us: float, cold_ns: float) -> tuple[float, float]:
+    """(µs that the CPU was idle before the wake-up, the median latency less the clients' delays and the server's CPU
+    time)."""
+    clients_ns = figures["client_send_ns"].ns + figures["client_receive_ns"].ns
     # the sleeper had entered its read before the request came
-    woken_ns = cold_ns + figures["switch_ns"].ns + served_ns - trap_ns
-    idle_exit = fitted([each.latency_ns - clients.ns - woken_ns for each in reference])
+    woken_ns = cold_ns + figures["switch_ns"].ns + _served_ns(figures) - _trap_ns(figures)
+    exit_ns = fitted([each.latency_ns - clients_ns - woken_ns for each in segments]).ns
+    return max(1.0, idle_us - exit_ns / 1000), exit_ns
+
+
+def _clients(figures: Figures, awake: Sequence[Served]) -> Figures:
+    """The clients' own delays."""
+    turn_ns = 2 * (_trap_ns(figures) + figures["read_empty_ns"].ns + figures["error_ns"].ns)
+    clients = fitted([each.latency_ns - _served_ns(figures) - turn_ns / 2 for each in awake])
     how = "nonblocking, one client: median latency less its calls and half a turn; its share as in the default table"
     parts = shares("client_send_ns", "client_receive_ns")
-    return {
-        **{name: Fitted(clients.ns * share, clients.spread, how) for name, share in parts.items()},
-        "idle_exit_ns": idle_exit._replace(
-            how=f"blocking, one client, {REFERENCE_PER_S:.0f} requests/s: median latency less the clients' delays and "
-            "the server's CPU time"
-        ),
-    }
+    return {name: Fitted(clients.ns * share, clients.spread, how) for name, share in parts.items()}
 
 
 def _trap_ns(figures: Figures) -> float:

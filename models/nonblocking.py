@@ -17,7 +17,7 @@ async def server(listener: int) -> None:
         with suppress(BlockingIOError):
             conversations[await accept4(listener, SOCK_NONBLOCK)] = Conversation()
         for fd, conversation in list(conversations.items()):
-            with suppress(BlockingIOError):
+            try:
                 if conversation.unsent:
                     await send_some(fd, conversation)
                 elif data := await read(fd):
@@ -28,3 +28,5 @@ async def server(listener: int) -> None:
                 else:
                     del conversations[fd]
                     await close(fd)
+            except BlockingIOError:
+                continue

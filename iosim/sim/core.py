@@ -30,7 +30,7 @@ class KernelCore:
         self.clock = clock
         self.machine = machine
         self.rates = Rates(costs)
-        self.scheduler = Scheduler(clock, machine.slice_ns, self.rates.ns_of("idle_exit_ns"))
+        self.scheduler = Scheduler(clock, machine.slice_ns, self.rates)
         for _ in range(machine.cpus):
             self.scheduler.add(Cpu(clock, self.scheduler, self.rates, self))
         self.handlers: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in VOCABULARY}

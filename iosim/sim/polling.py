@@ -1,7 +1,8 @@
 """select(2) and poll(2) as fs/select.c does them. No clock here.
 
 *Models*: all descriptors polled in every pass; the first pass adds a wait-queue entry to each file up to and
-including the first ready one; a second pass after the wake-up, without registration; bitmaps tested word by word.
+including the first ready one; a second pass after the wake-up, without registration; the removal of the entries before
+the call returns (poll_freewait); bitmaps tested word by word.
 
 Discussion: the simulated kernel scans n descriptors; the simulator must not, or a million connections could not be
 simulated. So the work is *counted* (n, and the rank of the first ready descriptor) while the ready ones are *found*
@@ -91,10 +92,12 @@ class Sleeper:
 
     exclusive = False
 
-    def __init__(self, thread: "Thread", table: Table, array: Array) -> None:
+    def __init__(self, thread: "Thread", table: Table, array: Array, registered: int) -> None:
         self.thread = thread
         self.table = table
         self.array = array
+        self.registered = registered
+        """Wait-queue entries, to be removed when the call returns."""
 
     def notify(self, file: File, events: int) -> None:
         """pollwake."""

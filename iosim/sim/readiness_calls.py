@@ -24,6 +24,7 @@ from iosim.sim.work import (
     SELECT_CALL,
     SELECT_SCAN,
     SELECT_WORD,
+    UNREGISTER,
     WAKE,
     Work,
 )
@@ -49,7 +50,7 @@ class ReadinessCalls(KernelCore):
         return self._sleepy_scan(array, timeout_ms, once, (POLL_SCAN, count))
 
     def _sleepy_scan(self, array: Array, timeout_ms: int, once: Work, scanned: Work) -> list[tuple[int, int]] | Blocked:
-        """do_select, do_poll: scan; if nothing is ready, register with every file, sleep, and scan again."""
+        """do_select, do_poll: scan; if nothing is ready, register with every file, sleep, scan again, unregister."""
         thread = self.thread
         table = thread.table
         thread.ready_from, thread.ready_to = self.clock._now, -1
@@ -57,16 +58,19 @@ class ReadinessCalls(KernelCore):
         scan = array.scan(table, self.readable)
         sleeper: Sleeper | None = thread.state
         self.work = scanned if sleeper else (*once, *scanned)
-        if sleeper is None and timeout_ms:
-            self.work += (REGISTER, scan.before_first_ready)
+        registered = sleeper.registered if sleeper else scan.before_first_ready if timeout_ms else 0
+        if sleeper is None and registered:
+            self.work += (REGISTER, registered)
         if scan.readable or not timeout_ms or thread.timed_out:
+            if registered:
+                self.work += (UNREGISTER, registered)
             if sleeper is not None:
                 self.readable.sleepers.remove(sleeper)
             if scan.readable:
                 self.work += (EVENT, len(scan.readable))
             return scan.readable
         if sleeper is None:
-            thread.state = Sleeper(thread, table, array)
+            thread.state = Sleeper(thread, table, array, registered)
             self.readable.sleepers.insert(0, thread.state)
             self.wake_after_ms(thread, timeout_ms)
         return Blocked(None)

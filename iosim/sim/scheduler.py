@@ -7,6 +7,7 @@ own; a CPU that runs out of threads takes the one that has waited longest at the
 from typing import TYPE_CHECKING
 
 from iosim.sim.clock import Alarm, Clock
+from iosim.sim.work import Rates
 
 if TYPE_CHECKING:
     from iosim.sim.cpu import Cpu
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 class Scheduler:
     """The CPUs, and who is idle."""
 
-    def __init__(self, clock: Clock, slice_ns: int, idle_exit_ns: int) -> None:
+    def __init__(self, clock: Clock, slice_ns: int, rates: Rates) -> None:
         self.clock = clock
         self.slice_ns = slice_ns
-        self.idle_exit_ns = idle_exit_ns
+        self.rates = rates
         self.cpus: list[Cpu] = []
         self.idle: dict[Cpu, None] = {}
         self.waiting = 0
@@ -43,11 +44,12 @@ class Scheduler:
                 cpu = next(iter(self.idle))
             del self.idle[cpu]
             thread.wake_from = now
-            thread.queued_at = now + self.idle_exit_ns
+            assert cpu.idle_from is not None
+            thread.queued_at = now + self.rates.idle_exit_ns(now - cpu.idle_from)
             if self.holding:
                 self.held.append((cpu, thread))
             else:
-                self.clock.call_at(now + self.idle_exit_ns, self._awake, (cpu, thread))
+                self.clock.call_at(thread.queued_at, self._awake, (cpu, thread))
             return
         if cpu is None:
             cpu = min(self.cpus, key=lambda cpu: len(cpu.queue))
@@ -59,14 +61,13 @@ class Scheduler:
         if not (held := self.held):
             return
         self.held = []
-        awake_at = self.clock._now + self.idle_exit_ns
-        if len(held) == 1 and self.clock.pass_time(awake_at):
-            cpu, thread = held[0]
+        cpu, thread = held[0]
+        if len(held) == 1 and self.clock.pass_time(thread.queued_at):
             if cpu.switch_to(thread):
                 cpu.run()
             return
-        for cpu_and_thread in held:
-            self.clock.call_at(awake_at, self._awake, cpu_and_thread)
+        for cpu, thread in held:
+            self.clock.call_at(thread.queued_at, self._awake, (cpu, thread))
 
     def steal(self) -> "Thread | None":
         """The thread that has waited longest at the longest queue, for a CPU that has none."""

@@ -6,7 +6,7 @@ equal price is met again and again, so a price is computed once and then counted
 
 from typing import NamedTuple
 
-from iosim.costs import CAUSES, FIGURES, Cause, Costs
+from iosim.costs import CAUSES, FIGURES, IDLE_FIGURES, Cause, Costs
 
 Work = tuple[int, ...]
 NO_WORK: Work = ()
@@ -27,7 +27,7 @@ WRITE, WRITE_FULL, WRITE_BYTE = (KIND[f"{n}_ns"] for n in ("write", "write_full"
 INPUT = KIND["input_ns"]
 SELECT, SELECT_SCAN, SELECT_WORD = (KIND[f"select_{n}_ns"] for n in ("base", "scan", "word"))
 POLL, POLL_SCAN, POLL_COPY = (KIND[f"poll_{n}_ns"] for n in ("base", "scan", "copy"))
-REGISTER = KIND["register_ns"]
+REGISTER, UNREGISTER = KIND["register_ns"], KIND["unregister_ns"]
 EPOLL_WAIT, EPOLL_EVENT, EPOLL_RECHECK = (KIND[f"epoll_{n}_ns"] for n in ("wait", "event", "recheck"))
 EPOLL_ADD, EPOLL_MOD, EPOLL_DEL = (KIND[f"epoll_{n}_ns"] for n in ("add", "mod", "del"))
 WAKE, SLEEP, SWITCH, PROCESS_SWITCH = (KIND[f"{n}_ns"] for n in ("wake", "sleep", "switch", "process_switch"))
@@ -86,7 +86,9 @@ class Rates:
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
         self.sockets = 0
-        self._tiered = any(isinstance(getattr(costs, name), tuple) for name in FIGURES if name != "cold_ns")
+        self._exits: dict[int, int] = {}
+        """idle-exit by level of idleness."""
+        self._tiered = any(isinstance(getattr(costs, name), tuple) for name in set(FIGURES) - set(IDLE_FIGURES))
         self._valid_to = 0
         self._valid_from = 1
         self.accounts: list[Account] = []
@@ -97,9 +99,17 @@ class Rates:
         """A figure as whole nanoseconds: the delays, which are no work."""
         return round(self.costs.at(figure, max(1, self.sockets)))
 
-    def cold_ns(self, level: int) -> int:
-        """What a CPU pays that was idle for 2^(level / 8) ns: see ``idle_level``."""
-        return round(self.costs.at("cold_ns", max(1.0, 2 ** (level / 8) / 1000)))
+    def after_idling_ns(self, figure: str, level: int) -> int:
+        """One of IDLE_FIGURES for a CPU that was idle for 2^(level / 8) ns: see ``idle_level``."""
+        return round(self.costs.at(figure, max(1.0, 2 ** (level / 8) / 1000)))
+
+    def idle_exit_ns(self, idle_ns: int) -> int:
+        """How long a CPU that was idle for so long takes until it runs a thread."""
+        level = idle_level(idle_ns)
+        exit_ns = self._exits.get(level)
+        if exit_ns is None:
+            exit_ns = self._exits[level] = self.after_idling_ns("idle_exit_ns", level)
+        return exit_ns
 
     def opened(self) -> None:
         """A socket more. The table is read anew whenever their number has changed by a twentieth."""
@@ -175,7 +185,7 @@ class Account:
 
     def _part(self, kind: int, units: int) -> Part:
         if kind == COLD:  # its tiers go by the idle time, whose level stands for the units
-            return Part(COLD, 1, self._rates.cold_ns(units))
+            return Part(COLD, 1, self._rates.after_idling_ns("cold_ns", units))
         return Part(kind, units, (self._rates.ps[kind] * units + 500) // 1000)
 
     def _fold(self, memo: dict[Work, Priced]) -> None:

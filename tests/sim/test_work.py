@@ -1,5 +1,6 @@
 """What the readiness calls do, as exact counts of work: two passes, registration, the ready list."""
 
+import math
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -53,7 +54,7 @@ def test_select_and_poll_scan_twice_and_register_once(call: str, clients: int) -
     work = work_of(one_at_a_time(f"{call}_loop", clients))
     descriptors = clients + 1  # and the listener
     assert work[f"{call}_scan_ns"] == 2 * descriptors * REQUESTS
-    assert work["register_ns"] == descriptors * REQUESTS
+    assert work["register_ns"] == work["unregister_ns"] == descriptors * REQUESTS
     assert work[f"{call}_base_ns"] == REQUESTS
     if call == "poll":
         assert work["poll_copy_ns"] == descriptors * REQUESTS
@@ -119,7 +120,7 @@ def test_one_pass_that_registers_up_to_the_first_ready(
     work = work_of_one_call(call, 30, ready)
     scan = "select_scan_ns" if call is call_select else "poll_scan_ns"
     assert work[scan] == 30
-    assert work["register_ns"] == rank
+    assert work["register_ns"] == work["unregister_ns"] == rank
 
 
 @pytest.mark.parametrize("call", [call_select, call_poll])
@@ -132,7 +133,7 @@ def test_a_look_registers_nothing_and_a_time_out_scans_twice(
     assert "register_ns" not in look
     wait = work_of_one_call(lambda fds: call(fds, 5), 30, [])
     assert wait[scan] == 60
-    assert wait["register_ns"] == 30
+    assert wait["register_ns"] == wait["unregister_ns"] == 30
 
 
 def test_every_event_costs_a_sleeper_in_select_a_pass() -> None:
@@ -160,4 +161,28 @@ def test_every_event_costs_a_sleeper_in_select_a_pass() -> None:
     kernel = execute(program())
     units = dict(zip(KIND_NAMES, snapshot(kernel).units, strict=True))
     assert units["poll_scan_ns"] == 20
-    assert units["register_ns"] == 10
+    assert units["register_ns"] == units["unregister_ns"] == 10
+
+
+def test_a_sleeper_leaves_its_wait_queues_before_its_call_returns() -> None:
+    """poll_freewait: the removal is in the latency of what woke it, the registration was before."""
+
+    def mean_ns(costs: Costs) -> float:
+        load = Load(clients=100, think_ns=5 * MS, active=0.01, requests=REQUESTS)
+        return run("poll_loop", load, costs=costs).latency_ns["mean"] or 0.0
+
+    base = mean_ns(LATE)
+    assert mean_ns(LATE.replace(unregister_ns=LATE.at("unregister_ns") + 10)) == base + 10 * 101
+    assert mean_ns(LATE.replace(register_ns=LATE.at("register_ns") + 10)) == base
+
+
+def test_a_cpu_that_was_idle_for_longer_takes_longer_to_be_there() -> None:
+    """Tiers by microseconds of idleness: the same closed loop, asking again at once, after 3 ms and after 100 ms."""
+    costs = Costs(idle_exit_ns=((1_000.0, 5_000.0), (10_000.0, 45_000.0)))
+
+    def median_ns(think_ns: int) -> float:
+        return run("blocking", Load(clients=1, think_ns=think_ns, requests=300), costs=costs).latency_ns["p50"] or 0.0
+
+    at_once = median_ns(0)
+    assert median_ns(100 * MS) == pytest.approx(at_once + 40_000, abs=100)
+    assert median_ns(3 * MS) == pytest.approx(at_once + 40_000 * math.log10(3), rel=0.01)
