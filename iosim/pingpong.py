@@ -29,7 +29,6 @@ from iosim.runtime_share import REQUEST
 from iosim.syscalls import read, write
 
 MS = 1_000_000
-WARMUP_NS = 6 * MS
 DRAIN_NS = 1000 * MS
 
 
@@ -110,7 +109,7 @@ class Server:
         self.census.close()
 
     def measure(self, load: Load) -> Served | None:
-        """Serve ``load``, whose clients are this thread, from where it is pinned, for its duration after a short
+        """Serve ``load``, whose clients are this thread, from where it is pinned, for its duration after its
         warm-up. None when nothing was answered: other processes had the CPUs."""
         os.kill(self.pid, signal.SIGCONT)
         try:
@@ -122,7 +121,7 @@ class Server:
         clock = time.perf_counter_ns
         start_ns = clock()
         loop = Loop(self._sockets, plan(load, 1, start_ns), load.response_bytes)
-        loop.run(start_ns + WARMUP_NS)
+        loop.run(start_ns + load.warmup_ns)
         calls, switches, cpu_ns, begin_ns = self.census.counts(), self._switches(), cpu_time_ns([self.pid]), clock()
         loop.start_measuring(begin_ns)
         loop.run(begin_ns + load.duration_ns)

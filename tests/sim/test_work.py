@@ -177,12 +177,14 @@ def test_a_sleeper_leaves_its_wait_queues_before_its_call_returns() -> None:
 
 
 def test_a_cpu_that_was_idle_for_longer_takes_longer_to_be_there() -> None:
-    """Tiers by microseconds of idleness: the same closed loop, asking again at once, after 3 ms and after 100 ms."""
+    """Tiers by microseconds of idleness, met by requests at constant distances."""
     costs = Costs(idle_exit_ns=((1_000.0, 5_000.0), (10_000.0, 45_000.0)))
 
-    def median_ns(think_ns: int) -> float:
-        return run("blocking", Load(clients=1, think_ns=think_ns, requests=300), costs=costs).latency_ns["p50"] or 0.0
+    def median_ns(rate_per_s: float) -> float:
+        load = Load(clients=1, rate_per_s=rate_per_s, arrivals="constant", requests=300)
+        return run("blocking", load, costs=costs).latency_ns["p50"] or 0.0
 
-    at_once = median_ns(0)
-    assert median_ns(100 * MS) == pytest.approx(at_once + 40_000, abs=100)
-    assert median_ns(3 * MS) == pytest.approx(at_once + 40_000 * math.log10(3), rel=0.01)
+    quick_ns = median_ns(2000)
+    assert median_ns(10) == pytest.approx(quick_ns + 40_000, abs=100)
+    # prices are kept for idle times that differ by an eighth, and the CPU is idle a little less than 4 ms
+    assert 40_000 * math.log10(4 / 1.14) < median_ns(250) - quick_ns < 40_000 * math.log10(4)
