@@ -86,6 +86,8 @@ class Rates:
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
         self.sockets = 0
+        self._exit_ns = None if isinstance(costs.idle_exit_ns, tuple) else self.ns_of("idle_exit_ns")
+        """idle-exit where it is the same after any idleness."""
         self._exits: dict[int, int] = {}
         """idle-exit by level of idleness."""
         self._tiered = any(isinstance(getattr(costs, name), tuple) for name in set(FIGURES) - set(IDLE_FIGURES))
@@ -105,6 +107,8 @@ class Rates:
 
     def idle_exit_ns(self, idle_ns: int) -> int:
         """How long a CPU that was idle for so long takes until it runs a thread."""
+        if self._exit_ns is not None:
+            return self._exit_ns
         level = idle_level(idle_ns)
         exit_ns = self._exits.get(level)
         if exit_ns is None:
