@@ -173,7 +173,7 @@ def warnings_of(table: "pd.DataFrame") -> list[tuple[str, str, int]]:
     seen: dict[str, list[tuple[str, str]]] = {}
     for row in table[table.warnings != ""].to_dict("records"):
         for warning in str(row["warnings"]).split(SEPARATOR):
-            where = f"{row['model']}, {row['connections']} connections, {row['kind']}, {row['world']}"
+            where = f"{row['model']}, connections: {row['connections']}, {row['kind']}, {row['world']}"
             seen.setdefault(re.sub(r"[0-9][0-9.,]*", "#", warning), []).append((warning, where))
     return sorted(((*rows[0], len(rows)) for rows in seen.values()), key=lambda item: -item[2])
 

@@ -126,15 +126,19 @@ class Words:
             )
         limited = ratios(self.findings.table).query("limit != '' and pair == 'sim / real'")
         if len(limited):
+            points = "one closed-loop point" if len(limited) == 1 else f"{len(limited)} closed-loop points"
             told.append(
-                f"At {len(limited)} closed-loop points the measured server was not saturated (its clients or the host "
-                f"were the bottleneck); their throughput is shown, and not counted among the errors."
+                f"At {points} the measured server was not saturated (its clients or the host were the bottleneck); "
+                f"this throughput is shown, and not counted among the errors."
             )
         return " ".join(told)
 
     def _who(self, connections: int, activity: float) -> str:
-        many = "one connection" if connections == 1 else f"{connections:,} connections"
-        return f"{many}, " + ("all active" if activity == 1 else f"{_percent(activity)} of them active")
+        if connections == 1:
+            return "one connection"
+        return f"{connections:,} connections, " + (
+            "all active" if activity == 1 else f"{_percent(activity)} of them active"
+        )
 
     def _at(self, kind: str, activity: float) -> "tuple[pd.DataFrame, str, int]":
         """The rows by model at the largest measured number of connections (simulated, where none was measured)."""
