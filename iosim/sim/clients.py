@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from iosim.load import SECOND_NS, Load
-from iosim.sim.clock import Alarm
+from iosim.sim.alarm import Alarm
 from iosim.sim.connecting import Connecting
 from iosim.sim.kernel import SimKernel
 from iosim.sim.ledger import Departure

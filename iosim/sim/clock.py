@@ -1,25 +1,13 @@
 """The clock: SimPy's environment, in integer nanoseconds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from simpy import Environment
 from simpy.events import NORMAL
 
-
-class Alarm:
-    """What SimPy's queue holds here instead of an Event: one callback at one time. Nobody else waits for it and it
-    cannot fail, so it is made and handled in a third of the time (tests/bench)."""
-
-    __slots__ = ("callback", "value")
-
-    def __init__(self, callback: "Callback", value: Any) -> None:
-        self.callback = callback
-        self.value = value
-
-
-Callback = Callable[[Alarm], None]
+from iosim.sim.alarm import Alarm, Callback
 
 
 class Clock(Environment):
@@ -37,6 +25,9 @@ class Clock(Environment):
         super().__init__(initial_time=0)
         self.horizon: Sequence[tuple[Any, ...]] = self._queue if coalesce else [(-1,)]
         """Its first entry's time is as far as an actor may pass time on its own, not included."""
+        self.handled = 0
+        """Events."""
+        self.stopped = False
 
     def call_at(self, when_ns: int, callback: Callback, value: Any = None) -> None:
         """Call ``callback(alarm)`` at that time, with ``alarm.value`` = ``value``; equal times in order of
@@ -46,12 +37,26 @@ class Clock(Environment):
 
     def step(self) -> None:
         """Handle the next event, an alarm or any other of SimPy's. Raises EmptySchedule when there is none."""
+        self.steps(1)
+
+    def steps(self, most: int) -> None:
+        """Handle so many events, or fewer if one of them calls ``stop``. Raises EmptySchedule when there are none."""
         queue: list[Any] = self._queue
-        if queue and type(queue[0][3]) is Alarm:
-            self._now, _, _, alarm = heappop(queue)
-            alarm.callback(alarm)
-        else:
-            super().step()
+        left = most
+        try:
+            while left and not self.stopped:
+                left -= 1
+                if queue and type(queue[0][3]) is Alarm:
+                    self._now, _, _, alarm = heappop(queue)
+                    alarm.callback(alarm)
+                else:
+                    super().step()
+        finally:
+            self.handled += most - left
+
+    def stop(self) -> None:
+        """The simulation is over: ``steps`` ends."""
+        self.stopped = True
 
     def pass_time(self, end_ns: int) -> bool:
         """Move on to ``end_ns`` at once if nobody else acts until then (and then say True)."""

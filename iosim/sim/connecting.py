@@ -7,7 +7,7 @@
 from collections.abc import Callable
 
 from iosim.load import SECOND_NS
-from iosim.sim.clock import Alarm
+from iosim.sim.alarm import Alarm
 from iosim.sim.kernel import SimKernel
 from iosim.sim.network import Link
 from iosim.sim.sockets import Listener, Stream

@@ -10,7 +10,8 @@ from typing import Any
 
 from iosim.costs import Costs
 from iosim.machine import Machine
-from iosim.sim.clock import Alarm, Clock
+from iosim.sim.alarm import Alarm
+from iosim.sim.clock import Clock
 from iosim.sim.cpu import Cpu, ThreadExit
 from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles

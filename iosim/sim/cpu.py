@@ -10,7 +10,8 @@ delays whatever runs.
 from collections import deque
 from typing import TYPE_CHECKING
 
-from iosim.sim.clock import Alarm, Callback, Clock
+from iosim.sim.alarm import Alarm, Callback
+from iosim.sim.clock import Clock
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.work import COLD, PROCESS_SWITCH, SWITCH, THREAD_EXIT, Account, Priced, Rates, idle_level
 from iosim.syscalls import Call

@@ -6,7 +6,8 @@ own; a CPU that runs out of threads takes the one that has waited longest at the
 
 from typing import TYPE_CHECKING
 
-from iosim.sim.clock import Alarm, Clock
+from iosim.sim.alarm import Alarm
+from iosim.sim.clock import Clock
 from iosim.sim.work import Rates
 
 if TYPE_CHECKING:

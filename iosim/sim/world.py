@@ -72,7 +72,7 @@ def simulate(
         world.kernel,
         wall_s=time.perf_counter() - began,
         digest=world.digest(),
-        events=world.events,
+        events=world.clock.handled,
         model=model,
         load=load,
         seed=seed,
@@ -96,8 +96,6 @@ class World:
         self.load = load
         self.clock = Clock(coalesce=coalesce)
         self.kernel = kernel = SimKernel(self.clock, costs, machine)
-        self._done = False
-        self.events = 0
         self.before: Snapshot
         self.after: Snapshot
         table = kernel.new_table()
@@ -115,12 +113,8 @@ class World:
         self.clients.start()
         clock = self.clock
         try:
-            while not self._done:
-                for _ in range(PROGRESS_EVERY):
-                    clock.step()
-                    self.events += 1
-                    if self._done:
-                        break
+            while not clock.stopped:
+                clock.steps(PROGRESS_EVERY)
                 if progress is not None:
                     progress(self._fraction())
                 if not self.server_runs():
@@ -146,7 +140,7 @@ class World:
         self.after = snapshot(self.kernel)
 
     def all_closed(self) -> None:
-        self._done = True
+        self.clock.stop()
 
     def digest(self) -> str:
         """Equal for equal inputs and an equal seed, on any machine: every latency in order, all work, all calls."""
