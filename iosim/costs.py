@@ -139,7 +139,7 @@ class Costs(Checked):
         "select tests one 64-bit word of its bitmaps",
         _GUEST + ": 1 of 1019, 889 ns",
     )
-    select_base_ns: Figure = _cost(150, "system", "readiness call", "select, above entry and scans", "estimate")
+    select_base_ns: Figure = _cost(150, "system", "readiness call", "select answers, above entry and scans", "estimate")
     poll_scan_ns: Figure = _cost(
         ((100, 55.0), (4000, 82.0), (8000, 421.0)),
         "system",

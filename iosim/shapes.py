@@ -52,11 +52,11 @@ def shape_of(model: str, load: Load, workers: int) -> Shape:
     if model == "nonblocking":
         return _asks_all(load)
     if model == "select_loop":
-        selecting: Work = {"select_base_ns": 1, "select_call_ns": 1}
-        return _scans_all(load, selecting, {"select_scan_ns": n, "select_word_ns": n / 64})
+        scan: Work = {"select_scan_ns": n, "select_word_ns": n / 64}
+        return _scans_all(load, {"select_call_ns": 1}, scan, {"select_base_ns": 1})
     if model == "poll_loop":
         polling: Work = {"poll_base_ns": 1, "poll_copy_ns": n}
-        return _scans_all(load, polling, {"poll_scan_ns": n})
+        return _scans_all(load, polling, {"poll_scan_ns": n}, {})
     if model in ("epoll_loop", "epoll_edge"):
         return _ready_list(load, edge=model == "epoll_edge")
     raise LookupError(f"no theory for model {model!r}; it knows {', '.join(MODELS)}")
@@ -91,21 +91,22 @@ def _asks_all(load: Load) -> Shape:
     )
 
 
-def _scans_all(load: Load, once: Work, scan: Work) -> Shape:
+def _scans_all(load: Load, once: Work, scan: Work, answered: Work) -> Shape:
     """select, poll: every pass looks at all n descriptors, and adds wait-queue entries until the first ready one (at
     position (n + 1) / (ready + 1) on average, if any may be ready); after a sleep it looks at all of them again."""
     n = load.clients + 1
 
     def passing(ready: float) -> Work:
         entries = (n + 1) / (ready + 1) if ready else n
-        found: Work = {"register_ns": entries, **({"unregister_ns": entries} if ready else {"sleep_ns": 1})}
+        found: Work = {"register_ns": entries}
+        found |= {"unregister_ns": entries, **answered} if ready else {"sleep_ns": 1}
         return add(call(descriptor_ns=n, **once), scan, found)
 
     return Shape(
         passing=passing,
         request=add({"event_ns": 1}, _read(load), _write(load)),
         merged=_joined(load),
-        again=add(scan, {"unregister_ns": n}),
+        again=add(scan, {"unregister_ns": n}, answered),
         switch={"switch_ns": 1},
         cpus=1,
     )

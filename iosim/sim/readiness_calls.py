@@ -16,6 +16,7 @@ from iosim.sim.work import (
     EPOLL_RECHECK,
     EPOLL_WAIT,
     EVENT,
+    NO_WORK,
     POLL,
     POLL_COPY,
     POLL_SCAN,
@@ -37,8 +38,8 @@ class ReadinessCalls(KernelCore):
     def select(self, readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> tuple[list[int], list[int]] | Blocked:
         array = SelectArray(readers, writers) if self.thread.state is None else self.thread.state.array
         scanned = (SELECT_SCAN, array.count, SELECT_WORD, array.words)
-        once = (SELECT, 1, SELECT_CALL, 1, DESCRIPTOR, array.count)
-        found = self._sleepy_scan(array, timeout_ms, once, scanned)
+        once = (SELECT_CALL, 1, DESCRIPTOR, array.count)
+        found = self._sleepy_scan(array, timeout_ms, once, scanned, (SELECT, 1))
         if isinstance(found, Blocked):
             return found
         return [fd for fd, events in found if events & EPOLLIN], [fd for fd, events in found if events & EPOLLOUT]
@@ -47,10 +48,13 @@ class ReadinessCalls(KernelCore):
         array = PollArray.of(fds)
         count = len(fds)
         once = (POLL, 1, POLL_COPY, count, DESCRIPTOR, count)
-        return self._sleepy_scan(array, timeout_ms, once, (POLL_SCAN, count))
+        return self._sleepy_scan(array, timeout_ms, once, (POLL_SCAN, count), NO_WORK)
 
-    def _sleepy_scan(self, array: Array, timeout_ms: int, once: Work, scanned: Work) -> list[tuple[int, int]] | Blocked:
-        """do_select, do_poll: scan; if nothing is ready, register with every file, sleep, scan again, unregister."""
+    def _sleepy_scan(
+        self, array: Array, timeout_ms: int, once: Work, scanned: Work, answered: Work
+    ) -> list[tuple[int, int]] | Blocked:
+        """do_select, do_poll: scan; if nothing is ready, register with every file, sleep, scan again, unregister.
+        The work is ``once`` on the way in, ``scanned`` in every pass, and ``answered`` on the way out."""
         thread = self.thread
         table = thread.table
         thread.ready_from, thread.ready_to = self.clock._now, -1
@@ -62,6 +66,7 @@ class ReadinessCalls(KernelCore):
         if sleeper is None and registered:
             self.work += (REGISTER, registered)
         if scan.readable or not timeout_ms or thread.timed_out:
+            self.work += answered
             if registered:
                 self.work += (UNREGISTER, registered)
             if sleeper is not None:

@@ -164,16 +164,24 @@ def test_every_event_costs_a_sleeper_in_select_a_pass() -> None:
     assert units["register_ns"] == units["unregister_ns"] == 10
 
 
-def test_a_sleeper_leaves_its_wait_queues_before_its_call_returns() -> None:
-    """poll_freewait: the removal is in the latency of what woke it, the registration was before."""
+@pytest.mark.parametrize(
+    ("call", "figure", "later"),
+    [
+        ("poll", "unregister_ns", 101),  # poll_freewait
+        ("poll", "register_ns", 0),
+        ("select", "select_base_ns", 1),  # the answer is read
+        ("select", "select_call_ns", 0),  # the bitmaps are made
+    ],
+)
+def test_what_a_sleeper_does_before_its_call_returns_is_latency(call: str, figure: str, later: int) -> None:
+    """And what it did on its way to sleep is not."""
 
     def mean_ns(costs: Costs) -> float:
         load = Load(clients=100, think_ns=5 * MS, active=0.01, requests=REQUESTS)
-        return run("poll_loop", load, costs=costs).latency_ns["mean"] or 0.0
+        return run(f"{call}_loop", load, costs=costs).latency_ns["mean"] or 0.0
 
-    base = mean_ns(LATE)
-    assert mean_ns(LATE.replace(unregister_ns=LATE.at("unregister_ns") + 10)) == base + 10 * 101
-    assert mean_ns(LATE.replace(register_ns=LATE.at("register_ns") + 10)) == base
+    dearer = LATE.replace(**{figure: LATE.at(figure) + 10})
+    assert mean_ns(dearer) == mean_ns(LATE) + 10 * later
 
 
 def test_a_cpu_that_was_idle_for_longer_takes_longer_to_be_there() -> None:
