@@ -6,10 +6,10 @@
 
 from collections.abc import Callable
 
-from iosim.load import SECOND_NS
 from iosim.sim.alarm import Alarm
 from iosim.sim.kernel import SimKernel
 from iosim.sim.network import Link
+from iosim.sim.socket_calls import SYN_RETRIES, SYN_RETRY_NS
 from iosim.sim.sockets import Listener, Stream
 
 GROUP = 64
@@ -19,8 +19,6 @@ PATIENCE_NS = 50_000_000
 SETTLE_NS = 1_000_000
 SETTLE_PER_CLIENT_NS = 5_000
 """What a server may still do about a connection that it has accepted (epoll_edge learns that it is writable)."""
-RETRY_NS = SECOND_NS
-RETRIES = 6
 
 
 class Connecting:
@@ -104,8 +102,8 @@ class Connecting:
                 self._ack_arrives(client, 0)
             else:
                 self._after_ns(2 * self.link.latency_ns, lambda: self._ack_arrives(client, 0))
-        elif retries < RETRIES:
-            self._after_ns(RETRY_NS << retries, lambda: self._send_syn(client, retries + 1))
+        elif retries < SYN_RETRIES:
+            self._after_ns(SYN_RETRY_NS << retries, lambda: self._send_syn(client, retries + 1))
 
     def _ack_arrives(self, client: int, retries: int) -> None:
         """The connection is established, unless the accept queue has filled up since the SYN: then the server sends its
@@ -114,8 +112,8 @@ class Connecting:
         if self._stopped:
             return
         if not listener.has_room():
-            if retries < RETRIES:
-                self._after_ns(RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
+            if retries < SYN_RETRIES:
+                self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
             return
         stream = self.kernel.new_stream(listener.address)
         self.connected(client, stream)

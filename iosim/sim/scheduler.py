@@ -24,7 +24,6 @@ class Scheduler:
         self.rates = rates
         self.cpus: list[Cpu] = []
         self.idle: dict[Cpu, None] = {}
-        self.waiting = 0
         self.wakeups = 0
         self.holding = False
         """An actor acts: what it wakes runs when it has finished (``release``)."""
