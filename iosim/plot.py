@@ -91,6 +91,7 @@ def style_of(model: str) -> tuple[str, str]:
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
     """Write ``stem``.png and ``stem``.svg; both are the same bytes for the same figure."""
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    figure.set_dpi(DPI)  # text is a little wider at another resolution: lay it out at the one that is written
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # the layout stands now; finding it again for each file would double the time
     figure.savefig(png, dpi=DPI, metadata={"Software": None})
