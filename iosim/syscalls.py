@@ -9,39 +9,36 @@ has its own result type and a trap costs half of what an object with ``__await__
 ordinary coroutine, and a kernel drives it with ``send`` and ``throw``.
 """
 
-import fcntl as _fcntl
-import select as _select
-import socket as _socket
 from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
 from types import coroutine
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 T = TypeVar("T")
 Program = Callable[..., Coroutine[Any, Any, None]]
 Address = tuple[str, int]
 
-SOCK_NONBLOCK = _socket.SOCK_NONBLOCK
-SHUT_WR = _socket.SHUT_WR
-F_GETFL = _fcntl.F_GETFL
-F_SETFL = _fcntl.F_SETFL
-O_NONBLOCK = SOCK_NONBLOCK  # the same bit on Linux
-POLLIN = _select.POLLIN
-POLLOUT = _select.POLLOUT
-POLLERR = _select.POLLERR
-POLLHUP = _select.POLLHUP
-POLLNVAL = _select.POLLNVAL
-EPOLLIN = _select.EPOLLIN
-EPOLLOUT = _select.EPOLLOUT
-EPOLLERR = _select.EPOLLERR
-EPOLLHUP = _select.EPOLLHUP
-EPOLLRDHUP = _select.EPOLLRDHUP
-EPOLLET = _select.EPOLLET
-EPOLLONESHOT = _select.EPOLLONESHOT
-EPOLLEXCLUSIVE = _select.EPOLLEXCLUSIVE
-EPOLL_CTL_ADD = 1
-EPOLL_CTL_DEL = 2
-EPOLL_CTL_MOD = 3
-FD_SETSIZE = 1024
+SOCK_NONBLOCK: Final = 0o4000
+SHUT_WR: Final = 1
+F_GETFL: Final = 3
+F_SETFL: Final = 4
+O_NONBLOCK: Final = 0o4000
+POLLIN: Final = 0x0001
+POLLOUT: Final = 0x0004
+POLLERR: Final = 0x0008
+POLLHUP: Final = 0x0010
+POLLNVAL: Final = 0x0020
+EPOLLIN: Final = 0x0001
+EPOLLOUT: Final = 0x0004
+EPOLLERR: Final = 0x0008
+EPOLLHUP: Final = 0x0010
+EPOLLRDHUP: Final = 0x2000
+EPOLLET: Final = 0x80000000
+EPOLLONESHOT: Final = 0x40000000
+EPOLLEXCLUSIVE: Final = 0x10000000
+EPOLL_CTL_ADD: Final = 1
+EPOLL_CTL_DEL: Final = 2
+EPOLL_CTL_MOD: Final = 3
+FD_SETSIZE: Final = 1024
 
 
 Call = tuple[str, tuple[Any, ...]]
@@ -126,7 +123,7 @@ def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
 
 
 class FdSet:
-    """fd_set, select(2): a bitmap of FD_SETSIZE = 1024 descriptors, and not one more.
+    """fd_set, select(2): a bitmap of FD_SETSIZE: Final = 1024 descriptors, and not one more.
 
     glibc ends a process that sets a bit beyond it; here, as in Python's ``select``, that is a ValueError.
     """

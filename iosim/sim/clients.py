@@ -94,7 +94,7 @@ class Clients:
     def _begin(self, _alarm: Alarm) -> None:
         """All connections stand: the load's time begins."""
         load = self.load
-        now = self.began = self.clock._now
+        now = self.began = self.clock.now
         self.ledger.window_from = now if self._fixed_number else now + load.warmup_ns
         self.clock.call_at(self.ledger.window_from, lambda _alarm: self.watch.window_opens())
         if self._fixed_number:
@@ -151,7 +151,7 @@ class Clients:
     def _arm_first_due(self) -> None:
         if self._due and (self._armed_for < 0 or self._due[0][0] < self._armed_for):
             self._armed_for = self._due[0][0]
-            self.clock.call_at(max(self._armed_for + self._send_ns, self.clock._now), self._due_now, self._armed_for)
+            self.clock.call_at(max(self._armed_for + self._send_ns, self.clock.now), self._due_now, self._armed_for)
 
     def _due_now(self, alarm: Alarm) -> None:
         if alarm.value != self._armed_for:
@@ -168,7 +168,7 @@ class Clients:
         if self._direct:
             self._ask(planned, client, data)
         else:
-            arrival = self.link.to_server(self.clock._now, len(data))
+            arrival = self.link.to_server(self.clock.now, len(data))
             self.clock.call_at(arrival, lambda _alarm: self._ask(planned, client, data))
 
     def _ask(self, planned: int, client: int, data: bytes) -> None:
@@ -182,7 +182,7 @@ class Clients:
         request = Request(planned, len(data), self.load.response_bytes)
         if self._nic:
             bill = self._irq_cpu.account.price((INPUT, 1, WAKE, 1))
-            request.softirq = self.clock._now
+            request.softirq = self.clock.now
             self._irq_cpu.interrupt(bill, self._after_softirq, (stream, data, request))
             return
         scheduler = self.scheduler
@@ -195,7 +195,7 @@ class Clients:
 
     def _after_softirq(self, alarm: Alarm) -> None:
         stream, data, request = alarm.value
-        request.softirq = self.clock._now - request.softirq
+        request.softirq = self.clock.now - request.softirq
         self.scheduler.holding = True
         self._deliver(stream, data, request)
         self.scheduler.release()
@@ -210,7 +210,7 @@ class Clients:
         else:
             stream.requests.append(request)
         if not stream.held_back and len(data) <= stream.room():
-            request.arrived = self.clock._now
+            request.arrived = self.clock.now
             stream.receive(data)
             return
         self._outbox.setdefault(stream.client, deque()).append((data, request))
@@ -225,7 +225,7 @@ class Clients:
             if len(data) > room:
                 outbox.appendleft((data[room:], request))
                 data = data[:room]
-            request.arrived = self.clock._now
+            request.arrived = self.clock.now
             stream.receive(data)
         if outbox is not None and not outbox:
             del self._outbox[stream.client]
@@ -237,7 +237,7 @@ class Clients:
         """Bytes leave the server for a client. What follows from it lies in the future and needs no event, but for a
         closed loop's next request and for bytes that fill the send buffer until they are acknowledged."""
         stream, count, finished = departure
-        now = self.clock._now
+        now = self.clock.now
         if self._direct:
             arrival = now
             stream.acknowledge(count)
@@ -266,7 +266,7 @@ class Clients:
             self._fail(request)
         stream.requests = None
         if self._stopped and not self.open_streams:
-            self.clock.call_at(self.clock._now + SETTLE_NS, lambda _alarm: self.watch.all_closed())
+            self.clock.call_at(self.clock.now + SETTLE_NS, lambda _alarm: self.watch.all_closed())
 
     def _fail(self, request: Request) -> None:
         if self.ledger.counts(request.planned):
@@ -284,7 +284,7 @@ class Clients:
         """A fixed number of requests: all are asked (or nobody is left to ask) and none waits for an answer."""
         asked_all = self.asked >= self._limit or not (self._open_loop or self._due)
         if asked_all and self.ledger.answered + self._lost == self.asked:
-            self.clock.call_at(max(self.clock._now, self.ledger.last_done), lambda _alarm: self._stop())
+            self.clock.call_at(max(self.clock.now, self.ledger.last_done), lambda _alarm: self._stop())
 
     def _look_later(self) -> None:
         """Notice, as real clients do, that the server will not answer any more."""
@@ -298,7 +298,7 @@ class Clients:
             elif not self._stopped:
                 self._look_later()
 
-        self.clock.call_at(self.clock._now + self._patience_ns, look)
+        self.clock.call_at(self.clock.now + self._patience_ns, look)
 
     def _stop(self) -> None:
         """Ask no more. With a fixed number of requests the clients then close their connections, if all is answered."""
@@ -312,10 +312,10 @@ class Clients:
             self.watch.window_closes()
             self.watch.all_closed()
             return
-        self.ledger.window_to = self.clock._now + 1
+        self.ledger.window_to = self.clock.now + 1
         self.watch.window_closes()
         patience_ns = self._patience_ns if self.open_streams else SETTLE_NS
-        self.clock.call_at(self.clock._now + patience_ns, lambda _alarm: self.watch.all_closed())
+        self.clock.call_at(self.clock.now + patience_ns, lambda _alarm: self.watch.all_closed())
         self.scheduler.holding = True
         for stream in self.streams:
             if stream is not None and not stream.closed:

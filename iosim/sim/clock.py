@@ -1,17 +1,23 @@
-"""The clock: SimPy's environment, in integer nanoseconds."""
+"""The clock: SimPy's event queue, in integer nanoseconds.
 
-from collections.abc import Sequence
+The queue is that of a SimPy environment; who handles it is this clock. Most of what a simulated kernel puts there is
+one callback at one time (``Alarm``), and a CPU that nobody can disturb passes time without the queue (``pass_time``).
+"""
+
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Final
 
-from simpy import Environment
 from simpy.events import NORMAL
 
 from iosim.sim.alarm import Alarm, Callback
+from iosim.sim.environment import ClockEnvironment
+
+PRIORITY: Final = int(NORMAL)
+NEVER: Final = 1 << 62
 
 
-class Clock(Environment):
-    """SimPy's event queue, and one thing more: ``coalesce``, which lets an actor pass time without an event.
+class Clock:
+    """The time, and what happens next.
 
     Discussion: a burst of CPU time needs an event only if another actor could act before it ends. When the next event
     of the queue is strictly later than the end of the burst, moving the clock to that end is the same as putting an
@@ -19,12 +25,14 @@ class Clock(Environment):
     says so.
     """
 
-    _now: int
-
     def __init__(self, *, coalesce: bool = True) -> None:
-        super().__init__(initial_time=0)
-        self.horizon: Sequence[tuple[Any, ...]] = self._queue if coalesce else [(-1,)]
-        """Its first entry's time is as far as an actor may pass time on its own, not included."""
+        self.now = 0
+        self.environment = ClockEnvironment(self)
+        self._queue: list[Any] = self.environment._queue
+        self._next_number = self.environment._eid.__next__
+        self._coalesce = coalesce
+        self.horizon = NEVER if coalesce else -1
+        """As far as an actor may pass time on its own, not included: the time of the queue's first entry."""
         self.handled = 0
         """Events."""
         self.stopped = False
@@ -32,8 +40,15 @@ class Clock(Environment):
     def call_at(self, when_ns: int, callback: Callback, value: Any = None) -> None:
         """Call ``callback(alarm)`` at that time, with ``alarm.value`` = ``value``; equal times in order of
         scheduling."""
-        assert when_ns >= self._now, "an event in the past"
-        heappush(self._queue, (when_ns, NORMAL, next(self._eid), Alarm(callback, value)))  # type: ignore[misc]
+        assert when_ns >= self.now, "an event in the past"
+        heappush(self._queue, (when_ns, PRIORITY, self._next_number(), Alarm(callback, value)))
+        if when_ns < self.horizon:
+            self.horizon = when_ns
+
+    def look(self) -> None:
+        """The queue has changed: see what comes first."""
+        if self._coalesce:
+            self.horizon = self._queue[0][0] if self._queue else NEVER
 
     def step(self) -> None:
         """Handle the next event, an alarm or any other of SimPy's. Raises EmptySchedule when there is none."""
@@ -41,16 +56,19 @@ class Clock(Environment):
 
     def steps(self, most: int) -> None:
         """Handle so many events, or fewer if one of them calls ``stop``. Raises EmptySchedule when there are none."""
-        queue: list[Any] = self._queue
+        queue, coalesce = self._queue, self._coalesce
         left = most
         try:
             while left and not self.stopped:
                 left -= 1
                 if queue and type(queue[0][3]) is Alarm:
-                    self._now, _, _, alarm = heappop(queue)
+                    self.now, _, _, alarm = heappop(queue)
+                    if coalesce:
+                        self.horizon = queue[0][0] if queue else NEVER
                     alarm.callback(alarm)
                 else:
-                    super().step()
+                    self.environment.step()
+                    self.look()
         finally:
             self.handled += most - left
 
@@ -60,8 +78,7 @@ class Clock(Environment):
 
     def pass_time(self, end_ns: int) -> bool:
         """Move on to ``end_ns`` at once if nobody else acts until then (and then say True)."""
-        horizon = self.horizon
-        if horizon and horizon[0][0] <= end_ns:
+        if self.horizon <= end_ns:
             return False
-        self._now = end_ns
+        self.now = end_ns
         return True

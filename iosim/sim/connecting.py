@@ -51,7 +51,7 @@ class Connecting:
     def start(self) -> None:
         """Open the first connections."""
         self._under_way = True
-        self.clock.call_at(self.clock._now, self._connect_group, 0)
+        self.clock.call_at(self.clock.now, self._connect_group, 0)
 
     def stop(self) -> None:
         """Whoever is not connected yet never will be."""
@@ -59,7 +59,7 @@ class Connecting:
 
     def _accepted_all(self) -> None:
         if self._under_way:
-            self.clock.call_at(self.clock._now, self._connect_group, self._group)
+            self.clock.call_at(self.clock.now, self._connect_group, self._group)
 
     def _connect_group(self, alarm: Alarm) -> None:
         if alarm.value != self._group:
@@ -67,7 +67,7 @@ class Connecting:
         self._group += 1
         if self._begun == self.clients:
             self._under_way = False
-            settled = self.clock._now + SETTLE_NS + SETTLE_PER_CLIENT_NS * self.clients
+            settled = self.clock.now + SETTLE_NS + SETTLE_PER_CLIENT_NS * self.clients
             self.clock.call_at(settled, self.all_connected)
             return
         self.scheduler.holding = True
@@ -81,7 +81,7 @@ class Connecting:
         """Wait for the server to accept, as long as it does."""
         waiting = (self._group, len(self.listener.accept_queue))
         handshake_ns = 3 * self.link.latency_ns
-        self.clock.call_at(self.clock._now + PATIENCE_NS + handshake_ns, self._patience_over, waiting)
+        self.clock.call_at(self.clock.now + PATIENCE_NS + handshake_ns, self._patience_over, waiting)
 
     def _patience_over(self, alarm: Alarm) -> None:
         group, length = alarm.value
@@ -127,4 +127,4 @@ class Connecting:
             act()
             self.scheduler.release()
 
-        self.clock.call_at(self.clock._now + delay_ns, event)
+        self.clock.call_at(self.clock.now + delay_ns, event)

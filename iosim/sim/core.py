@@ -77,7 +77,7 @@ class KernelCore:
             if answered:
                 thread.finish_call()
         if self.tracer is not None and answered:
-            self.tracer(self.clock._now + bill.ns, thread, call)
+            self.tracer(self.clock.now + bill.ns, thread, call)
         return bill
 
     def _block(self, thread: Thread, call: Call, blocked: Blocked) -> bool:
@@ -130,7 +130,7 @@ class KernelCore:
 
     def wake_after(self, thread: Thread, duration_ns: int) -> None:
         """End the sleep of the call under way at that time, if it still lasts."""
-        self.clock.call_at(self.clock._now + duration_ns, self._time_out, (thread, thread.sleeps))
+        self.clock.call_at(self.clock.now + duration_ns, self._time_out, (thread, thread.sleeps))
 
     def wake_after_ms(self, thread: Thread, timeout_ms: int) -> None:
         """The same for a time-out argument; negative means none."""

@@ -8,7 +8,7 @@ delays whatever runs.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from iosim.sim.alarm import Alarm, Callback
 from iosim.sim.clock import Clock
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from iosim.sim.thread import Process, Thread
 
 
-NEVER = 1 << 62
-ENDED = object()
+NEVER: Final = 1 << 62
+ENDED: Final = object()
 """Departs with a thread's last bill."""
 
 
@@ -67,14 +67,14 @@ class Cpu:
         thread has been switched to meanwhile."""
         thread, clock, kernel, account = self.thread, self.clock, self.kernel, self.account
         assert thread is not None
-        send, census, horizon = thread.code.send, kernel.census, clock.horizon
+        send, census = thread.code.send, kernel.census
         while True:  # here every bill is paid, but for what a preempted thread owes
             if thread.departing is not None and thread.owed is None:
                 if thread.departing is ENDED:
                     kernel.thread_ended(thread)
                     return self._leave()
                 kernel.depart(thread)
-            if self.queue and clock._now >= self.slice_end:
+            if self.queue and clock.now >= self.slice_end:
                 kernel.involuntary_switches += 1
                 return self._put_back(thread)
             call = thread.call
@@ -104,11 +104,11 @@ class Cpu:
                     kernel.voluntary_switches += 1
                     thread.asleep = True
                     return self._leave()
-            end = clock._now + bill.ns
-            if (horizon and horizon[0][0] <= end) or self.softirqs or (self.queue and end > self.slice_end):
+            end = clock.now + bill.ns
+            if clock.horizon <= end or self.softirqs or (self.queue and end > self.slice_end):
                 self._start_burst(bill)
                 return False
-            clock._now = end  # this is Clock.pass_time and Account.pay, inlined (tests/bench)
+            clock.now = end  # this is Clock.pass_time and Account.pay, inlined (tests/bench)
             if bill.kept:
                 bill.count += 1
             else:
@@ -116,7 +116,7 @@ class Cpu:
 
     def switch_to(self, thread: "Thread") -> bool:
         """Switch to this thread. True when it runs already, False when an event will tell."""
-        now = self.clock._now
+        now = self.clock.now
         idle_ns = 0
         if self.idle_from is not None:
             idle_ns = self._idle_so_far()
@@ -136,20 +136,20 @@ class Cpu:
             self._start_burst(bill)
             return False
         self.account.pay(bill)
-        thread.ran_at = self.clock._now
-        self.slice_end = self.clock._now + self.scheduler.slice_ns
+        thread.ran_at = self.clock.now
+        self.slice_end = self.clock.now + self.scheduler.slice_ns
         return True
 
     def enqueue(self, thread: "Thread") -> None:
         """A thread waits for this CPU, which is busy: at the end of the slice it gets its turn."""
         self.queue.append(thread)
         if self.bill is not None and self.burst_end > self.slice_end:
-            self.clock.call_at(max(self.clock._now, self.slice_end), self._slice_over, self.serial)
+            self.clock.call_at(max(self.clock.now, self.slice_end), self._slice_over, self.serial)
 
     # --- bursts that need an event
 
     def _start_burst(self, bill: Priced) -> None:
-        now = self.clock._now
+        now = self.clock.now
         self.bill = bill
         self.burst_from = now
         self.burst_end = max(now, self.softirqs[-1].end if self.softirqs else 0) + bill.ns
@@ -162,7 +162,7 @@ class Cpu:
     def _burst_over(self, alarm: Alarm) -> None:
         if alarm.value != self.serial or self.bill is None:
             return
-        if self.clock._now < self.burst_end:  # softirqs came in between
+        if self.clock.now < self.burst_end:  # softirqs came in between
             self.clock.call_at(self.burst_end, self._burst_over, self.serial)
             return
         self.account.pay(self.bill)
@@ -170,8 +170,8 @@ class Cpu:
         thread = self.thread
         assert thread is not None
         if self.slice_end == NEVER:  # that was the switch to it
-            thread.ran_at = self.clock._now
-            self.slice_end = self.clock._now + self.scheduler.slice_ns
+            thread.ran_at = self.clock.now
+            self.slice_end = self.clock.now + self.scheduler.slice_ns
         self.run()
 
     def _slice_over(self, alarm: Alarm) -> None:
@@ -188,7 +188,7 @@ class Cpu:
 
     def _put_back(self, thread: "Thread") -> bool:
         """The slice is over: to the end of the queue."""
-        thread.queued_at = self.clock._now
+        thread.queued_at = self.clock.now
         self.queue.append(thread)
         return self._leave()
 
@@ -198,7 +198,7 @@ class Cpu:
         following = self.queue.popleft() if self.queue else self.scheduler.steal()
         if following is not None:
             return self.switch_to(following)
-        self.idle_from = self.clock._now
+        self.idle_from = self.clock.now
         self.softirq_base = self._softirq_so_far()
         self.scheduler.idle[self] = None
         return False
@@ -207,7 +207,7 @@ class Cpu:
 
     def interrupt(self, bill: Priced, then: Callback, value: object) -> None:
         """Do softirq work before anything else on this CPU, then call ``then(event)`` with that value."""
-        begin = max(self.clock._now, self.softirqs[-1].end if self.softirqs else 0)
+        begin = max(self.clock.now, self.softirqs[-1].end if self.softirqs else 0)
         softirq = Softirq(begin, begin + bill.ns, bill)
         self.softirqs.append(softirq)
         if self.bill is not None:
@@ -235,20 +235,20 @@ class Cpu:
                 units[part.kind] += part.units
                 ns[part.kind] += part.ns
         idle_ns = self.idle_ns + (self._idle_so_far() if self.idle_from is not None else 0)
-        assert sum(ns) + idle_ns == self.clock._now, "a CPU's time is more or less than its parts"
+        assert sum(ns) + idle_ns == self.clock.now, "a CPU's time is more or less than its parts"
         return units, ns, idle_ns
 
     def _softirq_so_far(self) -> int:
         if not self.softirqs:
             return self.softirq_ns
-        return self.softirq_ns + max(0, self.clock._now - self.softirqs[0].begin)
+        return self.softirq_ns + max(0, self.clock.now - self.softirqs[0].begin)
 
     def _burst_so_far(self) -> int:
-        return self.clock._now - self.burst_from - (self._softirq_so_far() - self.softirq_base)
+        return self.clock.now - self.burst_from - (self._softirq_so_far() - self.softirq_base)
 
     def _idle_so_far(self) -> int:
         assert self.idle_from is not None
-        return self.clock._now - self.idle_from - (self._softirq_so_far() - self.softirq_base)
+        return self.clock.now - self.idle_from - (self._softirq_so_far() - self.softirq_base)
 
 
 class Softirq:

@@ -8,7 +8,7 @@ at a time and in the order they went to sleep, others all, the latest first (ker
 import errno
 import heapq
 import os
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from iosim.syscalls import O_NONBLOCK
 
@@ -91,7 +91,7 @@ class File:
                 return
 
 
-STATE_CHANGE = 1 << 32
+STATE_CHANGE: Final = 1 << 32
 """sk_state_change wakes without saying which events: epoll lists the item whatever it asked for, and looks later."""
 
 

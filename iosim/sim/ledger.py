@@ -7,7 +7,7 @@ whatever else the thread or its CPU did first (queue); then its read, compute an
 
 import hashlib
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from iosim.sim.request import Request
 from iosim.stats import Latencies
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from iosim.sim.thread import Thread
 
 PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute", "write")
-NEVER = 1 << 62
-FLUSH_AT = 65_536
+NEVER: Final = 1 << 62
+FLUSH_AT: Final = 65_536
 
 
 Departure = tuple["Stream", int, list[Request]]
@@ -55,7 +55,7 @@ class Ledger:
     def end_readiness_call(thread: "Thread") -> None:
         """The first call after a readiness call begins where that one returned."""
         if thread.ready_to < thread.ready_from:
-            thread.ready_to = thread.scheduler.clock._now
+            thread.ready_to = thread.scheduler.clock.now
 
     def was_read(self, stream: "Stream", count: int, thread: "Thread", now: int) -> int:
         """``count`` bytes of this stream are being read; how many requests that completes."""

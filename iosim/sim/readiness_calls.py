@@ -57,7 +57,7 @@ class ReadinessCalls(KernelCore):
         The work is ``once`` on the way in, ``scanned`` in every pass, and ``answered`` on the way out."""
         thread = self.thread
         table = thread.table
-        thread.ready_from, thread.ready_to = self.clock._now, -1
+        thread.ready_from, thread.ready_to = self.clock.now, -1
         self.readable.start([process.table for process in self.processes.values()])
         scan = array.scan(table, self.readable)
         sleeper: Sleeper | None = thread.state
@@ -111,7 +111,7 @@ class ReadinessCalls(KernelCore):
         file = thread.table.get(epoll)
         if type(file) is not Epoll or maxevents <= 0:
             raise fail(errno.EINVAL)
-        thread.ready_from, thread.ready_to = self.clock._now, -1
+        thread.ready_from, thread.ready_to = self.clock.now, -1
         called = 0 if thread.resumed else 1
         if file.ready:
             events, rechecked = file.harvest(maxevents)

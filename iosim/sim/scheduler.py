@@ -36,7 +36,7 @@ class Scheduler:
     def make_runnable(self, thread: "Thread") -> None:
         """A thread wants to run: on an idle CPU after its idle-exit, or in the queue of a busy one."""
         self.wakeups += 1
-        now = self.clock._now
+        now = self.clock.now
         thread.queued_at = now
         cpu = thread.cpu
         if self.idle:

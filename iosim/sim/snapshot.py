@@ -35,7 +35,7 @@ def snapshot(kernel: "SimKernel") -> Snapshot:
     """The books of all CPUs, summed."""
     books = [cpu.books() for cpu in kernel.scheduler.cpus]
     return Snapshot(
-        now=kernel.clock._now,
+        now=kernel.clock.now,
         units=[sum(column) for column in zip(*(units for units, _, _ in books), strict=True)],
         ns=[sum(column) for column in zip(*(ns for _, ns, _ in books), strict=True)],
         idle_ns=sum(idle_ns for _, _, idle_ns in books),

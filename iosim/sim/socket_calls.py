@@ -148,7 +148,7 @@ class SocketCalls(ReadinessCalls):
             return Blocked(stream, EPOLLIN | EPOLLRDHUP)
         length = len(data)
         self.work = (READ, 1, READ_BYTE, length)
-        if stream.requests and (whole := self.ledger.was_read(stream, length, thread, self.clock._now)):
+        if stream.requests and (whole := self.ledger.was_read(stream, length, thread, self.clock.now)):
             self.work += (REQUEST, whole)
         if stream.held_back or stream.client < 0:
             stream.has_read()
@@ -171,7 +171,7 @@ class SocketCalls(ReadinessCalls):
         while (taken := min(stream.free(), length - done)) > 0:
             self.work += (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
             if stream.client >= 0:
-                self.ledger.is_written(stream, taken, thread, self.clock._now)
+                self.ledger.is_written(stream, taken, thread, self.clock.now)
             else:
                 self._send(stream, data[done : done + taken])
             done += taken
@@ -292,7 +292,7 @@ class SocketCalls(ReadinessCalls):
         listening = isinstance(listener, Listener)
         admitted = isinstance(listener, Listener) and listener.admit_syn()
         if listening and not admitted and retries < SYN_RETRIES:
-            when_ns = self.clock._now + (SYN_RETRY_NS << retries)
+            when_ns = self.clock.now + (SYN_RETRY_NS << retries)
             self.clock.call_at(when_ns, lambda _alarm: self._send_syn(table, fd, socket, retries + 1))
             return
         ours = self.new_stream(socket.address)

@@ -55,7 +55,7 @@ class Watchdog:
 
     def _look(self, _signal: int, frame: FrameType | None) -> None:
         calls = sum(self._kernel.census.values())
-        seen = (self._kernel.clock._now, calls)
+        seen = (self._kernel.clock.now, calls)
         if seen[1] == self._seen[1]:
             where = _program_line(frame)
             if where is not None:

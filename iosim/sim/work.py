@@ -4,35 +4,62 @@ Work is a flat tuple (kind, units, kind, units, …); a kind is the position of 
 equal price is met again and again, so a price is computed once and then counted: that is what makes pricing cheap.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from iosim.costs import CAUSES, FIGURES, IDLE_FIGURES, Cause, Costs
 
 Work = tuple[int, ...]
-NO_WORK: Work = ()
+NO_WORK: Final[Work] = ()
 KIND = {name: kind for kind, name in enumerate(FIGURES)}
-COMPUTE = len(FIGURES)
+COMPUTE: Final = len(FIGURES)
 """The application's own work: one unit is one nanosecond."""
 KIND_NAMES = (*FIGURES, "compute")
 CAUSE_OF: dict[int, Cause] = {
     **{KIND[name]: cause for name, cause in CAUSES.items()},
     COMPUTE: Cause("user", "compute"),
 }
-MEMO_LIMIT = 4096
+MEMO_LIMIT: Final = 4096
 
-CALL, EVENT, DESCRIPTOR, REQUEST = (KIND[f"{n}_ns"] for n in ("call", "event", "descriptor", "request"))
-ENTRY, FCNTL, SOCKET, ACCEPT, CLOSE = (KIND[f"{n}_ns"] for n in ("entry", "fcntl", "socket", "accept", "close"))
-READ, READ_EMPTY, READ_BYTE = (KIND[f"{n}_ns"] for n in ("read", "read_empty", "read_byte"))
-WRITE, WRITE_FULL, WRITE_BYTE = (KIND[f"{n}_ns"] for n in ("write", "write_full", "write_byte"))
-INPUT = KIND["input_ns"]
-SELECT, SELECT_SCAN, SELECT_WORD = (KIND[f"select_{n}_ns"] for n in ("base", "scan", "word"))
-POLL, POLL_SCAN, POLL_COPY = (KIND[f"poll_{n}_ns"] for n in ("base", "scan", "copy"))
-REGISTER, UNREGISTER = KIND["register_ns"], KIND["unregister_ns"]
-EPOLL_WAIT, EPOLL_EVENT, EPOLL_RECHECK = (KIND[f"epoll_{n}_ns"] for n in ("wait", "event", "recheck"))
-EPOLL_ADD, EPOLL_MOD, EPOLL_DEL = (KIND[f"epoll_{n}_ns"] for n in ("add", "mod", "del"))
-WAKE, SLEEP, SWITCH, PROCESS_SWITCH = (KIND[f"{n}_ns"] for n in ("wake", "sleep", "switch", "process_switch"))
-COLD, ERROR, SELECT_CALL = (KIND[f"{n}_ns"] for n in ("cold", "error", "select_call"))
-CLONE, THREAD_EXIT, FORK = (KIND[f"{n}_ns"] for n in ("clone", "thread_exit", "fork"))
+CALL: Final = KIND["call_ns"]
+EVENT: Final = KIND["event_ns"]
+DESCRIPTOR: Final = KIND["descriptor_ns"]
+REQUEST: Final = KIND["request_ns"]
+ENTRY: Final = KIND["entry_ns"]
+FCNTL: Final = KIND["fcntl_ns"]
+SOCKET: Final = KIND["socket_ns"]
+ACCEPT: Final = KIND["accept_ns"]
+CLOSE: Final = KIND["close_ns"]
+READ: Final = KIND["read_ns"]
+READ_EMPTY: Final = KIND["read_empty_ns"]
+READ_BYTE: Final = KIND["read_byte_ns"]
+WRITE: Final = KIND["write_ns"]
+WRITE_FULL: Final = KIND["write_full_ns"]
+WRITE_BYTE: Final = KIND["write_byte_ns"]
+INPUT: Final = KIND["input_ns"]
+SELECT: Final = KIND["select_base_ns"]
+SELECT_SCAN: Final = KIND["select_scan_ns"]
+SELECT_WORD: Final = KIND["select_word_ns"]
+SELECT_CALL: Final = KIND["select_call_ns"]
+POLL: Final = KIND["poll_base_ns"]
+POLL_SCAN: Final = KIND["poll_scan_ns"]
+POLL_COPY: Final = KIND["poll_copy_ns"]
+REGISTER: Final = KIND["register_ns"]
+UNREGISTER: Final = KIND["unregister_ns"]
+EPOLL_WAIT: Final = KIND["epoll_wait_ns"]
+EPOLL_EVENT: Final = KIND["epoll_event_ns"]
+EPOLL_RECHECK: Final = KIND["epoll_recheck_ns"]
+EPOLL_ADD: Final = KIND["epoll_add_ns"]
+EPOLL_MOD: Final = KIND["epoll_mod_ns"]
+EPOLL_DEL: Final = KIND["epoll_del_ns"]
+WAKE: Final = KIND["wake_ns"]
+SLEEP: Final = KIND["sleep_ns"]
+SWITCH: Final = KIND["switch_ns"]
+PROCESS_SWITCH: Final = KIND["process_switch_ns"]
+COLD: Final = KIND["cold_ns"]
+ERROR: Final = KIND["error_ns"]
+CLONE: Final = KIND["clone_ns"]
+THREAD_EXIT: Final = KIND["thread_exit_ns"]
+FORK: Final = KIND["fork_ns"]
 
 
 class Part(NamedTuple):
