@@ -51,7 +51,7 @@ def test_one_client_leaves_nothing_to_timing(name: str, load: str) -> None:
     measurement of three, for this host may take the CPU away between a reply and the look after it, and then the next
     request (or the end) is there already and saves that look."""
     expected = run(name, LOADS[load]).syscalls
-    measured = []
+    measured: list[dict[str, int]] = []
     while expected not in measured:
         assert len(measured) < 3, (expected, measured)
         measured.append(measure(name, LOADS[load]).syscalls)
