@@ -4,6 +4,8 @@ The counts are of calls entered, from the first to the last connection's close. 
 own docstring names as timing-dependent.
 """
 
+from collections.abc import Mapping
+
 import pytest
 
 from iosim.load import Load
@@ -51,7 +53,7 @@ def test_one_client_leaves_nothing_to_timing(name: str, load: str) -> None:
     measurement of three, for this host may take the CPU away between a reply and the look after it, and then the next
     request (or the end) is there already and saves that look."""
     expected = run(name, LOADS[load]).syscalls
-    measured: list[dict[str, int]] = []
+    measured: list[Mapping[str, int]] = []
     while expected not in measured:
         assert len(measured) < 3, (expected, measured)
         measured.append(measure(name, LOADS[load]).syscalls)
