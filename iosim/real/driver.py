@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from iosim.syscalls import VOCABULARY
 
 if TYPE_CHECKING:
-    from iosim.real.kernel import RealKernel
+    from iosim.real.process_calls import ProcessCalls
 
 
-def drive(kernel: "RealKernel", program: Coroutine[Any, Any, None], census: MutableSequence[int] | None = None) -> None:
+def drive(
+    kernel: "ProcessCalls", program: Coroutine[Any, Any, None], census: MutableSequence[int] | None = None
+) -> None:
     """Run ``program`` to its end in this thread.
 
     ``census`` is the row of counts of this thread, one column per name of VOCABULARY (default: a new one of the

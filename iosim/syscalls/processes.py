@@ -1,0 +1,52 @@
+"""Threads, processes, time."""
+
+from types import coroutine
+from typing import Any, NoReturn
+
+from iosim.syscalls.trap import Program, Trap
+
+__all__ = [
+    "clone",
+    "compute",
+    "exit",
+    "fork",
+    "nanosleep",
+    "wait",
+]
+
+
+@coroutine
+def clone(program: Program, *args: Any) -> Trap[int]:
+    """clone(2) as pthread_create(3) uses it: run ``program(*args)`` in a thread of this process; its thread id."""
+    return (yield "clone", (program, *args))
+
+
+@coroutine
+def fork(program: Program, *args: Any) -> Trap[int]:
+    """fork(2) whose child runs ``program(*args)`` and exits: the child's process id. Descriptors are shared files."""
+    return (yield "fork", (program, *args))
+
+
+@coroutine
+def wait() -> Trap[int]:
+    """wait(2): sleep until a child has ended; its process id. Errors: ECHILD."""
+    return (yield "wait", ())
+
+
+@coroutine
+def exit(status: int = 0) -> Trap[NoReturn]:
+    """exit_group(2): end every thread of this process. A thread ends alone by returning."""
+    yield "exit", (status,)
+    raise AssertionError("a process came back from exit")
+
+
+@coroutine
+def nanosleep(duration_ns: int) -> Trap[None]:
+    """nanosleep(2). Errors: EINVAL (a negative time)."""
+    return (yield "nanosleep", (duration_ns,))
+
+
+@coroutine
+def compute(work_ns: int) -> Trap[None]:
+    """Not a system call: the program's own work, ``work_ns`` of CPU time in user mode."""
+    return (yield "compute", (work_ns,))

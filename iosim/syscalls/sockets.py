@@ -1,0 +1,100 @@
+"""Sockets, and what can be done to any descriptor."""
+
+from types import coroutine
+from typing import Final
+
+from iosim.syscalls.trap import Address, Trap
+
+__all__ = [
+    "F_GETFL",
+    "F_SETFL",
+    "O_NONBLOCK",
+    "SHUT_WR",
+    "SOCK_NONBLOCK",
+    "accept4",
+    "bind",
+    "close",
+    "connect",
+    "fcntl",
+    "getsockname",
+    "listen",
+    "read",
+    "shutdown",
+    "socket",
+    "write",
+]
+
+SOCK_NONBLOCK: Final = 0o4000
+SHUT_WR: Final = 1
+F_GETFL: Final = 3
+F_SETFL: Final = 4
+O_NONBLOCK: Final = 0o4000
+
+
+@coroutine
+def socket(flags: int = 0) -> Trap[int]:
+    """socket(2): a new IPv4 stream socket; ``flags`` may be SOCK_NONBLOCK. Errors: EMFILE."""
+    return (yield "socket", (flags,))
+
+
+@coroutine
+def bind(fd: int, address: Address) -> Trap[None]:
+    """bind(2): give the socket a local address; port 0 lets the kernel choose. Errors: EADDRINUSE, EINVAL."""
+    return (yield "bind", (fd, address))
+
+
+@coroutine
+def listen(fd: int, backlog: int = 4096) -> Trap[None]:
+    """listen(2): become a listener. The accept queue holds ``backlog`` + 1 connections, at most somaxconn + 1."""
+    return (yield "listen", (fd, backlog))
+
+
+@coroutine
+def getsockname(fd: int) -> Trap[Address]:
+    """getsockname(2): the socket's own (host, port)."""
+    return (yield "getsockname", (fd,))
+
+
+@coroutine
+def connect(fd: int, address: Address) -> Trap[None]:
+    """connect(2). Errors: ECONNREFUSED, EISCONN, EINPROGRESS and EALREADY under O_NONBLOCK."""
+    return (yield "connect", (fd, address))
+
+
+@coroutine
+def accept4(fd: int, flags: int = 0) -> Trap[int]:
+    """accept4(2): the oldest established connection of a listener; sleeps while there is none. Errors: EAGAIN,
+    EMFILE, EINVAL. ``flags`` may be SOCK_NONBLOCK. The peer's address is not returned."""
+    return (yield "accept4", (fd, flags))
+
+
+@coroutine
+def read(fd: int, count: int = 65536) -> Trap[bytes]:
+    """read(2): 1 … ``count`` bytes, or b"" at end of file; sleeps while there is nothing. Errors: EAGAIN,
+    ECONNRESET, EBADF, EINVAL (an epoll descriptor), ENOTCONN (a socket without a peer)."""
+    return (yield "read", (fd, count))
+
+
+@coroutine
+def write(fd: int, data: bytes) -> Trap[int]:
+    """write(2): how many bytes were taken. A blocking write sleeps until all of them are; under O_NONBLOCK it
+    takes what fits the send buffer. Errors: EAGAIN, EPIPE, ECONNRESET, EBADF, ENOTCONN."""
+    return (yield "write", (fd, data))
+
+
+@coroutine
+def close(fd: int) -> Trap[None]:
+    """close(2): free the descriptor; the last one of a file ends the file. Errors: EBADF."""
+    return (yield "close", (fd,))
+
+
+@coroutine
+def shutdown(fd: int, how: int = SHUT_WR) -> Trap[None]:
+    """shutdown(2) with SHUT_WR: the peer reads end of file, our own reading goes on. Errors: ENOTCONN, EBADF."""
+    return (yield "shutdown", (fd, how))
+
+
+@coroutine
+def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
+    """fcntl(2) with F_GETFL (the flags; O_NONBLOCK is the one that counts here) or F_SETFL. Errors: EBADF, EINVAL."""
+    return (yield "fcntl", (fd, command, argument))
