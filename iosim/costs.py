@@ -13,197 +13,167 @@ import json
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any
 
 import tomli_w
 from pydantic import Field, field_validator, model_validator
 
 from iosim.checked import Checked
-
-Ns = Annotated[float, Field(ge=0, le=1e10)]
-Tiers = Annotated[tuple[tuple[Annotated[float, Field(ge=1)], Ns], ...], Field(min_length=1)]
-Figure = Ns | Tiers
-
-Owner = Literal["user", "system", "softirq", "switch"]
+from iosim.figures import GUEST, Cause, Figure, cost, delay
 
 
-class Cause(NamedTuple):
-    """To whom the CPU time of a cost is charged, and why."""
-
-    owner: Owner
-    cause: str
-
-
-def _cost(default: Any, owner: Owner, cause: str, unit: str, source: str) -> Any:
-    """A field of the table: what one unit of work is, who pays, and where the default comes from."""
-    return Field(
-        _float(default), description=unit, json_schema_extra={"owner": owner, "cause": cause, "source": source}
-    )
-
-
-def _delay(default: Any, unit: str, source: str) -> Any:
-    """A field that is a delay: it costs latency and no CPU time of the server."""
-    return Field(_float(default), description=unit, json_schema_extra={"source": source})
-
-
-def _float(default: Any) -> Any:
-    """As it comes out of a file: 225 and 225.0 are one price, and one digest."""
-    return float(default) if isinstance(default, int) else default
-
-
-_GUEST = "facts sheet: measured in C on a 2-vCPU KVM guest (AMD EPYC, Linux 6.18), ±20 %"
-
-
-class Costs(Checked):
-    """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
-
-    Raises ValueError in one line that names the figure, what came and what is allowed.
-    """
+class Provenance(Checked):
+    """Whose price list it is."""
 
     name: str = "default"
     host: str = Field("", description="where the figures were measured")
     date: str = Field("", description="when")
     sources: dict[str, str] = Field(default_factory=dict, description="figure → source, where it is not the default's")
 
+
+class Costs(Provenance):
+    """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
+
+    Raises ValueError in one line that names the figure, what came and what is allowed.
+    """
+
     # user mode
-    call_ns: Figure = _cost(
+    call_ns: Figure = cost(
         0,
         "user",
         "runtime",
         "the runtime's share of one system call (interpreter, driver)",
         "0: a server written in C",
     )
-    event_ns: Figure = _cost(0, "user", "runtime", "the runtime's share of one returned event", "0: a server in C")
-    descriptor_ns: Figure = _cost(
+    event_ns: Figure = cost(0, "user", "runtime", "the runtime's share of one returned event", "0: a server in C")
+    descriptor_ns: Figure = cost(
         0,
         "user",
         "runtime",
         "the runtime's share of one descriptor handed to select or poll",
         "0: a server in C",
     )
-    error_ns: Figure = _cost(
+    error_ns: Figure = cost(
         0, "user", "runtime", "the runtime's share of one call that fails, above call_ns", "0: a server in C"
     )
-    select_call_ns: Figure = _cost(
+    select_call_ns: Figure = cost(
         0,
         "user",
         "runtime",
         "the runtime's share of one select, above call_ns: bitmaps are made and read",
         "0: a server in C",
     )
-    request_ns: Figure = _cost(0, "user", "runtime", "framing and answering one request", "0: a server written in C")
+    request_ns: Figure = cost(0, "user", "runtime", "framing and answering one request", "0: a server written in C")
     # every call
-    entry_ns: Figure = _cost(225, "system", "entry", "enter and leave the kernel", _GUEST)
-    fcntl_ns: Figure = _cost(20, "system", "control", "fcntl(2), above entry", "estimate: two loads and a lock")
+    entry_ns: Figure = cost(225, "system", "entry", "enter and leave the kernel", GUEST)
+    fcntl_ns: Figure = cost(20, "system", "control", "fcntl(2), above entry", "estimate: two loads and a lock")
     # sockets
-    socket_ns: Figure = _cost(
+    socket_ns: Figure = cost(
         1200, "system", "connection", "socket, bind, listen, connect: each, above entry", "estimate"
     )
-    accept_ns: Figure = _cost(
-        5000, "system", "connection", "take a connection from the accept queue, make its file", _GUEST
+    accept_ns: Figure = cost(
+        5000, "system", "connection", "take a connection from the accept queue, make its file", GUEST
     )
-    close_ns: Figure = _cost(
+    close_ns: Figure = cost(
         6000,
         "system",
         "connection",
         "close a connection: FIN, timers, memory; a tenth for other files",
-        _GUEST,
+        GUEST,
     )
-    read_ns: Figure = _cost(1100, "system", "network stack", "recv that finds data: lock, queue, acknowledge", _GUEST)
-    read_empty_ns: Figure = _cost(200, "system", "network stack", "recv that finds nothing", _GUEST + " (428 - 225)")
-    read_byte_ns: Figure = _cost(
+    read_ns: Figure = cost(1100, "system", "network stack", "recv that finds data: lock, queue, acknowledge", GUEST)
+    read_empty_ns: Figure = cost(200, "system", "network stack", "recv that finds nothing", GUEST + " (428 - 225)")
+    read_byte_ns: Figure = cost(
         0.1, "system", "copy", "copy one byte to user space", "about 10 GB/s of copy_to_user on one core"
     )
-    write_ns: Figure = _cost(1300, "system", "network stack", "send of one message, down to the link", _GUEST)
-    write_full_ns: Figure = _cost(250, "system", "network stack", "send that finds the buffer full", "as read_empty_ns")
-    write_byte_ns: Figure = _cost(0.1, "system", "copy", "copy one byte from user space", "as read_byte_ns")
-    input_ns: Figure = _cost(
+    write_ns: Figure = cost(1300, "system", "network stack", "send of one message, down to the link", GUEST)
+    write_full_ns: Figure = cost(250, "system", "network stack", "send that finds the buffer full", "as read_empty_ns")
+    write_byte_ns: Figure = cost(0.1, "system", "copy", "copy one byte from user space", "as read_byte_ns")
+    input_ns: Figure = cost(
         1800,
         "softirq",
         "protocol input",
         "TCP input of one message, on whoever's CPU it runs",
-        _GUEST + " (3435 less 225, 1300)",
+        GUEST + " (3435 less 225, 1300)",
     )
     # readiness
-    select_scan_ns: Figure = _cost(
+    select_scan_ns: Figure = cost(
         ((100, 65.0), (4000, 65.0), (8000, 540.0)),
         "system",
         "readiness scan",
         "select polls one descriptor",
-        _GUEST,
+        GUEST,
     )
-    select_word_ns: Figure = _cost(
+    select_word_ns: Figure = cost(
         2.0,
         "system",
         "readiness scan",
         "select tests one 64-bit word of its bitmaps",
-        _GUEST + ": 1 of 1019, 889 ns",
+        GUEST + ": 1 of 1019, 889 ns",
     )
-    select_base_ns: Figure = _cost(150, "system", "readiness call", "select answers, above entry and scans", "estimate")
-    poll_scan_ns: Figure = _cost(
+    select_base_ns: Figure = cost(150, "system", "readiness call", "select answers, above entry and scans", "estimate")
+    poll_scan_ns: Figure = cost(
         ((100, 55.0), (4000, 82.0), (8000, 421.0)),
         "system",
         "readiness scan",
         "poll polls one descriptor",
-        _GUEST,
+        GUEST,
     )
-    poll_copy_ns: Figure = _cost(1.0, "system", "copy", "copy one pollfd in and its revents out", "8 and 2 bytes each")
-    poll_base_ns: Figure = _cost(150, "system", "readiness call", "poll, above entry and scans", "estimate")
-    register_ns: Figure = _cost(
+    poll_copy_ns: Figure = cost(1.0, "system", "copy", "copy one pollfd in and its revents out", "8 and 2 bytes each")
+    poll_base_ns: Figure = cost(150, "system", "readiness call", "poll, above entry and scans", "estimate")
+    register_ns: Figure = cost(
         55,
         "system",
         "registration",
         "select, poll: add one wait-queue entry, before the sleep",
-        _GUEST + " (171 - 65, with its removal); about half of it",
+        GUEST + " (171 - 65, with its removal); about half of it",
     )
-    unregister_ns: Figure = _cost(
+    unregister_ns: Figure = cost(
         50,
         "system",
         "registration",
         "select, poll: remove one wait-queue entry, before the call returns",
         "the rest of that",
     )
-    epoll_wait_ns: Figure = _cost(150, "system", "readiness call", "epoll_wait, above entry", _GUEST)
-    epoll_event_ns: Figure = _cost(
-        120, "system", "readiness scan", "epoll_wait polls and returns one ready item", _GUEST
-    )
-    epoll_recheck_ns: Figure = _cost(
+    epoll_wait_ns: Figure = cost(150, "system", "readiness call", "epoll_wait, above entry", GUEST)
+    epoll_event_ns: Figure = cost(120, "system", "readiness scan", "epoll_wait polls and returns one ready item", GUEST)
+    epoll_recheck_ns: Figure = cost(
         60,
         "system",
         "readiness scan",
         "epoll_wait polls a listed item that is not ready any more",
         "as poll_scan_ns",
     )
-    epoll_add_ns: Figure = _cost(1400, "system", "registration", "EPOLL_CTL_ADD, above entry", _GUEST)
-    epoll_mod_ns: Figure = _cost(700, "system", "registration", "EPOLL_CTL_MOD, above entry", _GUEST)
-    epoll_del_ns: Figure = _cost(950, "system", "registration", "EPOLL_CTL_DEL, above entry", _GUEST)
+    epoll_add_ns: Figure = cost(1400, "system", "registration", "EPOLL_CTL_ADD, above entry", GUEST)
+    epoll_mod_ns: Figure = cost(700, "system", "registration", "EPOLL_CTL_MOD, above entry", GUEST)
+    epoll_del_ns: Figure = cost(950, "system", "registration", "EPOLL_CTL_DEL, above entry", GUEST)
     # waiting and waking
-    wake_ns: Figure = _cost(500, "system", "wake-up", "the waker's share: make one thread runnable", _GUEST)
-    sleep_ns: Figure = _cost(300, "system", "wake-up", "the sleeper's share: queue itself, come back", "estimate")
-    switch_ns: Figure = _cost(
-        1200, "switch", "context switch", "switch to another thread", _GUEST + ": wake + switch 2600"
+    wake_ns: Figure = cost(500, "system", "wake-up", "the waker's share: make one thread runnable", GUEST)
+    sleep_ns: Figure = cost(300, "system", "wake-up", "the sleeper's share: queue itself, come back", "estimate")
+    switch_ns: Figure = cost(
+        1200, "switch", "context switch", "switch to another thread", GUEST + ": wake + switch 2600"
     )
-    process_switch_ns: Figure = _cost(
+    process_switch_ns: Figure = cost(
         400, "switch", "context switch", "more for a thread of another process (address space)", "estimate"
     )
-    cold_ns: Figure = _cost(
+    cold_ns: Figure = cost(
         0,
         "switch",
         "cold caches",
         "run on a CPU that was idle; tiers go by the microseconds that it was",
         "0: unknown for a server in C; `iosim calibrate` measures it",
     )
-    idle_exit_ns: Figure = _delay(
+    idle_exit_ns: Figure = delay(
         25_000,
         "from a wake-up until an idle CPU runs the thread; tiers go by the microseconds that it was idle",
-        _GUEST + ": 29.6 µs in this guest, 2-5 µs on bare metal",
+        GUEST + ": 29.6 µs in this guest, 2-5 µs on bare metal",
     )
-    clone_ns: Figure = _cost(15_000, "system", "threads", "clone a thread", _GUEST + ": create + join 23,400")
-    thread_exit_ns: Figure = _cost(6_000, "system", "threads", "end a thread", _GUEST)
-    fork_ns: Figure = _cost(120_000, "system", "threads", "fork a process", _GUEST + ": fork + exit + wait 171,000")
+    clone_ns: Figure = cost(15_000, "system", "threads", "clone a thread", GUEST + ": create + join 23,400")
+    thread_exit_ns: Figure = cost(6_000, "system", "threads", "end a thread", GUEST)
+    fork_ns: Figure = cost(120_000, "system", "threads", "fork a process", GUEST + ": fork + exit + wait 171,000")
     # the client's side, which is part of latency and not of the server's CPU time
-    client_send_ns: Figure = _delay(3_500, "from the planned time until the request is in the server's socket", _GUEST)
-    client_receive_ns: Figure = _delay(4_500, "from the reply's arrival until the client has read it", _GUEST)
+    client_send_ns: Figure = delay(3_500, "from the planned time until the request is in the server's socket", GUEST)
+    client_receive_ns: Figure = delay(4_500, "from the reply's arrival until the client has read it", GUEST)
     # memory, bytes
     socket_bytes: int = Field(3689, ge=0, description="kernel memory of one idle connection's endpoint")
     epoll_item_bytes: int = Field(205, ge=0, description="one epoll registration")

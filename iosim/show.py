@@ -8,7 +8,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from iosim.costs import FIGURES, Costs, Figure
+from iosim.costs import FIGURES, Costs
+from iosim.figures import Figure
 from iosim.programs import Model
 from iosim.results import SAMPLES_BEYOND, Run
 from iosim.units import NOTHING, bytes_text, duration_text, rate_text, share_text

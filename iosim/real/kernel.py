@@ -6,13 +6,14 @@ socket has TCP_NODELAY (an accepted one inherits it from its listener), because 
 measures Nagle's algorithm; (3) SIGPIPE is ignored by Python; (4) a call that a signal interrupts goes on (PEP 475).
 """
 
-from iosim.real.process_calls import FAILED, ProcessCalls, ProgramExit
+from iosim.real.process_calls import FAILED, ProgramExit
 from iosim.real.socket_calls import HOST
+from iosim.real.sync_calls import SyncCalls
 
 __all__ = ["FAILED", "HOST", "ProgramExit", "RealKernel"]
 
 
-class RealKernel(ProcessCalls):
+class RealKernel(SyncCalls):
     """Linux, one method per call of the vocabulary; signatures and documentation are those of ``iosim.syscalls``.
 
     ``new_counter`` gives the census row of one more thread: ``len(VOCABULARY)`` ints (default: a list). It is called in

@@ -6,14 +6,14 @@ from iosim.costs import Costs
 from iosim.machine import Machine
 from iosim.sim.clock import Clock
 from iosim.sim.ledger import Departure, Ledger
-from iosim.sim.process_calls import ProcessCalls
+from iosim.sim.sync_calls import SyncCalls
 from iosim.sim.thread import Thread
 
 if TYPE_CHECKING:
     from iosim.sim.clients import Clients
 
 
-class SimKernel(ProcessCalls):
+class SimKernel(SyncCalls):
     """The kernel that a simulated program traps into."""
 
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:

@@ -6,7 +6,8 @@ equal price is met again and again, so a price is computed once and then counted
 
 from typing import Final, NamedTuple
 
-from iosim.costs import CAUSES, FIGURES, IDLE_FIGURES, Cause, Costs
+from iosim.costs import CAUSES, FIGURES, IDLE_FIGURES, Costs
+from iosim.figures import Cause
 
 Work = tuple[int, ...]
 NO_WORK: Final[Work] = ()

@@ -9,21 +9,27 @@ has its own result type and a trap costs half of what an object with ``__await__
 ordinary coroutine, and a kernel drives it with ``send`` and ``throw``.
 """
 
-from iosim.syscalls import processes, readiness, sockets, trap
+from iosim.syscalls import aio, processes, readiness, ring, signals, sockets, sync, trap
+from iosim.syscalls.aio import *
 from iosim.syscalls.processes import *
 from iosim.syscalls.readiness import *
+from iosim.syscalls.ring import *
+from iosim.syscalls.signals import *
 from iosim.syscalls.sockets import *
+from iosim.syscalls.sync import *
 from iosim.syscalls.trap import *
 
 __all__ = ["VOCABULARY"]
+__all__ += aio.__all__
 __all__ += processes.__all__
 __all__ += readiness.__all__
+__all__ += ring.__all__
+__all__ += signals.__all__
 __all__ += sockets.__all__
+__all__ += sync.__all__
 __all__ += trap.__all__
 
 VOCABULARY: tuple[str, ...] = (
-    "socket", "bind", "listen", "getsockname", "connect", "accept4", "read", "write", "close", "shutdown", "fcntl",
-    "select", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
-    "clone", "fork", "wait", "exit", "nanosleep", "compute",
+    *sockets.CALLS, *readiness.CALLS, *processes.CALLS, *signals.CALLS, *aio.CALLS, *ring.CALLS, *sync.CALLS,
 )  # fmt: skip
 """Every call, in census order; a kernel has one method of the same name and signature for each."""

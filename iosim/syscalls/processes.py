@@ -14,6 +14,10 @@ __all__ = [
     "wait",
 ]
 
+CALLS: tuple[str, ...] = (
+    "clone", "fork", "wait", "exit", "nanosleep", "compute",
+)  # fmt: skip
+
 
 @coroutine
 def clone(program: Program, *args: Any) -> Trap[int]:

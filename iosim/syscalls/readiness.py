@@ -34,6 +34,10 @@ __all__ = [
     "select",
 ]
 
+CALLS: tuple[str, ...] = (
+    "select", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
+)  # fmt: skip
+
 POLLIN: Final = 0x0001
 POLLOUT: Final = 0x0004
 POLLERR: Final = 0x0008

@@ -24,6 +24,10 @@ __all__ = [
     "write",
 ]
 
+CALLS: tuple[str, ...] = (
+    "socket", "bind", "listen", "getsockname", "connect", "accept4", "read", "write", "close", "shutdown", "fcntl",
+)  # fmt: skip
+
 SOCK_NONBLOCK: Final = 0o4000
 SHUT_WR: Final = 1
 F_GETFL: Final = 3

@@ -10,7 +10,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "iosim"
 
 BASE = {
-    "iosim.checked", "iosim.costs", "iosim.load", "iosim.machine", "iosim.programs", "iosim.protocol", "iosim.results",
+    "iosim.checked", "iosim.costs", "iosim.figures", "iosim.load",
+    "iosim.machine", "iosim.programs", "iosim.protocol", "iosim.results",
     "iosim.show", "iosim.stats", "iosim.syscalls", "iosim.trace", "iosim.units",
 }  # fmt: skip
 """Modules that both worlds may use; they use each other and nothing above."""

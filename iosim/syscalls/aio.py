@@ -1,0 +1,5 @@
+"""Asynchronous I/O: POSIX (glibc) and Linux."""
+
+__all__: list[str] = []
+
+CALLS: tuple[str, ...] = ()
