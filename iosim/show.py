@@ -1,5 +1,6 @@
 """How results look: one run as one screen, several as one table; in a terminal, as plain text, in a notebook."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from io import StringIO
@@ -19,6 +20,7 @@ BAR = 20
 OWNERS = ("user", "system", "softirq", "switch", "idle")
 LABEL = 12
 MOST = 6
+FEW = 3
 
 
 def text_of(run: Run) -> str:
@@ -77,7 +79,7 @@ def comparison(runs: Sequence[Run]) -> Table:
             *(duration_text(run.latency_ns.get(key)) for key in ("mean", "p50", "p99")),
             share_text(_busy(run)),
             duration_text(run.cpu_ns_per_request),
-            _calls_per_request(run),
+            calls_per_request(run),
             bytes_text(run.memory_bytes.get("total")),
         )
     return table
@@ -130,12 +132,17 @@ def sentences(told: Iterable[tuple[str, str]]) -> Table:
 
 
 def remarks(runs: Iterable[Run]) -> list[str]:
-    """Every warning of the runs, once, with the models that it is of."""
-    of: dict[str, list[str]] = {}
+    """Every warning of the runs, once, with the models that it is of; of those that differ in their numbers, one."""
+    of: dict[str, dict[str, str]] = {}
     for run in runs:
         for warning in _condensed(run.warnings):
-            of.setdefault(warning, []).append(run.model)
-    return [f"{', '.join(names)}: {warning}" for warning, names in of.items()]
+            of.setdefault(re.sub(r"[\d.]+", "0", warning), {})[run.model] = warning
+    return [f"{_named(list(found))}: {next(iter(found.values()))}" for found in of.values()]
+
+
+def _named(models: Sequence[str]) -> str:
+    """``a, b, c``, or ``a and 7 more``."""
+    return ", ".join(models) if len(models) <= FEW else f"{models[0]} and {len(models) - 1} more"
 
 
 def _condensed(warnings: Iterable[str]) -> list[str]:
@@ -237,7 +244,8 @@ def _busy(run: Run) -> float | None:
     return None if idle is None else 1 - idle
 
 
-def _calls_per_request(run: Run) -> str:
+def calls_per_request(run: Run) -> str:
+    """System calls of the window per completed request."""
     calls = run.window_syscalls or run.syscalls
     kernel = sum(count for name, count in calls.items() if name != "compute")
     done = run.requests["completed"]
