@@ -135,9 +135,7 @@ class SocketCalls(ReadinessCalls):
         thread = self.thread
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
-            if isinstance(stream, Socket | Listener) and not count:
-                return b""
-            raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
+            return self.read_other(stream, count)
         if not count:
             return b""  # sock_read_iter looks at nothing else then
         data = stream.take(count)
@@ -154,11 +152,21 @@ class SocketCalls(ReadinessCalls):
             stream.has_read()
         return data
 
+    def read_other(self, file: File, count: int) -> bytes | Blocked:
+        """Read a file that is no stream."""
+        if isinstance(file, Socket | Listener) and not count:
+            return b""
+        raise fail(errno.ENOTCONN if isinstance(file, Socket | Listener) else errno.EINVAL)
+
+    def write_other(self, file: File, data: bytes) -> int | Blocked:  # noqa: ARG002  (for files that can be written)
+        """Write to a file that is no stream."""
+        raise fail(errno.EPIPE if isinstance(file, Socket | Listener) else errno.EINVAL)
+
     def write(self, fd: int, data: bytes) -> int | Blocked:
         thread = self.thread
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
-            raise fail(errno.EPIPE if isinstance(stream, Socket | Listener) else errno.EINVAL)
+            return self.write_other(stream, data)
         done: int = thread.state or 0
         if stream.ending:
             try:

@@ -61,6 +61,11 @@ ERROR: Final = KIND["error_ns"]
 CLONE: Final = KIND["clone_ns"]
 THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
+EVENTFD_CREATE: Final = KIND["eventfd_create_ns"]
+EVENTFD_READ: Final = KIND["eventfd_read_ns"]
+EVENTFD_WRITE: Final = KIND["eventfd_write_ns"]
+FUTEX_WAIT: Final = KIND["futex_wait_ns"]
+FUTEX_WAKE: Final = KIND["futex_wake_ns"]
 
 
 class Part(NamedTuple):

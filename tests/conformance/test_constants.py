@@ -13,6 +13,8 @@ NAMES = {
     "SOCK_NONBLOCK": socket.SOCK_NONBLOCK,
     "SHUT_WR": socket.SHUT_WR,
     "O_NONBLOCK": os.O_NONBLOCK,
+    "EFD_NONBLOCK": os.EFD_NONBLOCK,
+    "EFD_SEMAPHORE": os.EFD_SEMAPHORE,
     **{name: getattr(fcntl, name) for name in ("F_GETFL", "F_SETFL")},
     **{
         name: getattr(select, name)
