@@ -76,3 +76,11 @@ async def send_some(fd: int, conversation: Conversation) -> bool:
         return False
     conversation.unsent = conversation.unsent[sent:]
     return not conversation.unsent
+
+
+async def answer(fd: int, conversation: Conversation, data: bytes) -> bool:
+    """Respond to every request that ``data`` completes, as far as a non-blocking socket takes the replies; True when
+    nothing is left."""
+    for request in conversation.requests(data):
+        conversation.unsent += await respond(request)
+    return not conversation.unsent or await send_some(fd, conversation)

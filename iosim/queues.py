@@ -1,14 +1,16 @@
-"""What threads hand work to each other with: a bounded queue, made of the futexes of the vocabulary.
+"""What threads hand work to each other with: a bounded queue, made of the futexes of the vocabulary; and glibc's two
+functions for an eventfd.
 
-Where nobody sleeps on the other side, nothing is called: then a queue costs no more than its memory.
+Where nobody sleeps on the other side of a queue, nothing is called: then it costs no more than its memory.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from iosim.syscalls import Word, futex_wait, futex_wake
+from iosim.syscalls import Word, futex_wait, futex_wake, read, write
 
 
 class Queue:
@@ -65,6 +67,16 @@ class _Tokens:
 
     async def give(self, token: Any) -> None:
         self._tokens.append(token)
-        self._word.value += 1  # wraps around, as it may: it only has to change
+        self._word.value += 1  # it only has to change, and may wrap around; the interpreter's lock keeps += whole
         if self._sleepers:
             await futex_wake(self._word)
+
+
+async def eventfd_read(fd: int) -> int:
+    """eventfd_read(3): take the counter."""
+    return int.from_bytes(await read(fd, 8), sys.byteorder)
+
+
+async def eventfd_write(fd: int, value: int) -> None:
+    """eventfd_write(3): add to the counter."""
+    await write(fd, value.to_bytes(8, sys.byteorder))
