@@ -105,6 +105,12 @@ def bind_params(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
     return bound
 
 
+def workers_for(model: Model, connections: int) -> dict[str, int]:
+    """The parameters under which so many connections are served at once: a worker that blocks is held by one of them,
+    so that each needs its own; any other serves many."""
+    return {"workers": connections} if model.kind == "blocking" and "workers" in model.params else {}
+
+
 def _converted(label: str, kind: Any, default: Any, value: Any) -> Any:
     try:
         converted = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validate_python(value)

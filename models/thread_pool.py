@@ -1,7 +1,7 @@
 """A bounded pool of threads and a queue of connections: a worker serves one connection to its end, others wait.
 
 Kind: blocking. Manual pages: accept(2), pthread_create(3), futex(2), read(2), write(2).
-Timing-dependent calls: futex_wait, futex_wake (a queue is silent while nobody sleeps on its other side).
+Timing-dependent calls: futex_wait, futex_wake (a worker that does not sleep yet takes a connection without them).
 Slow clients hold their worker: ``workers`` connections are served, ``queue`` wait here, others in the accept queue.
 """
 
@@ -10,7 +10,7 @@ from iosim.queues import Queue
 from iosim.syscalls import accept4, clone, close, read
 
 
-async def server(listener: int, *, workers: int = 8, queue: int = 64) -> None:
+async def server(listener: int, *, workers: int = 8, queue: int = 16) -> None:
     connections = Queue(queue)
     for _ in range(workers):
         await clone(worker, connections)
