@@ -20,6 +20,7 @@ from iosim.syscalls import (
     FdSet,
     Word,
     clone,
+    compute,
     epoll_wait,
     eventfd,
     fork,
@@ -277,18 +278,26 @@ async def test_a_wake_up_is_for_its_word_only(world: "World") -> None:
     assert awake == ["one", "other"]
 
 
-async def test_a_wake_up_before_the_time_out(world: "World") -> None:
+@pytest.mark.parametrize("late_ns", [-MS, -100_000, 0, 100_000, MS])
+async def test_a_wake_up_that_counts_is_no_time_out(world: "World", late_ns: int) -> None:  # noqa: ARG001
+    """However near to the time-out it comes: either it woke nobody, or the sleep ended by it."""
     word, ended = Word(), []
 
     async def sleeper() -> None:
-        await futex_wait(word, 0, 10_000 * MS)
-        ended.append("woken")
+        try:
+            await futex_wait(word, 0, 5 * MS)
+            ended.append(1)
+        except TimeoutError:
+            ended.append(0)
 
-    await clone(sleeper)
-    await asleep_on(world, word, 1)
-    assert await futex_wake(word) == 1
-    while not ended:
-        await nanosleep(MS)
+    for turn in range(10):
+        await clone(sleeper)
+        await nanosleep(5 * MS + late_ns)
+        woken = await futex_wake(word)
+        await compute(MS)  # on one CPU, the sleeper comes to run after its time-out
+        while len(ended) == turn:
+            await nanosleep(MS)
+        assert ended[-1] == woken
 
 
 # --- the queue
