@@ -115,7 +115,7 @@ class Connecting:
             if retries < SYN_RETRIES:
                 self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
             return
-        stream = self.kernel.new_stream(listener.address)
+        stream = self.kernel.new_stream(listener.address, listener.reuse_port)
         self.connected(client, stream)
         listener.establish(stream)
 

@@ -61,6 +61,9 @@ ERROR: Final = KIND["error_ns"]
 CLONE: Final = KIND["clone_ns"]
 THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
+UDP_SEND: Final = KIND["udp_send_ns"]
+UDP_RECEIVE: Final = KIND["udp_receive_ns"]
+UDP_INPUT: Final = KIND["udp_input_ns"]
 
 
 class Part(NamedTuple):

@@ -103,7 +103,7 @@ class World:
         socket.address = ("127.0.0.1", 80)
         listener = Listener(socket, machine.somaxconn)
         fd = table.install(listener)
-        kernel.ports[80] = listener
+        kernel.tcp.take(listener, 80)
         self.clients = Clients(kernel, listener, load, seed, self)
         self.before = snapshot(kernel)
         self.server = kernel.start_process(program(fd, **params), table)
