@@ -89,7 +89,15 @@ def _carry_out(
             children.append(Child(module, inherit=(census.fd,)))
         server, clients = children
         watch = Watch(model.path, server, clients, census, deadline_s)
-        server.say({"model": str(model.path), "params": params, "cpus": server_cpus, "census": census.fd})
+        server.say(
+            {
+                "model": str(model.path),
+                "params": params,
+                "reuse_port": model.reuse_port,
+                "cpus": server_cpus,
+                "census": census.fd,
+            }
+        )
         port = watch.answer(server)["port"]
         clients.say(
             {

@@ -119,6 +119,10 @@ class KernelCore:
         self.scheduler.make_runnable(thread)
         return thread
 
+    def all_asleep(self) -> bool:
+        """Does no thread run, or wait for a CPU?"""
+        return all(thread.asleep for process in self.processes.values() for thread in process.threads)
+
     def close_programs(self) -> None:
         """The simulation is over: no program goes on, not even one that never came to run."""
         for process in self.processes.values():
