@@ -20,8 +20,10 @@ PATIENCE_NS = 50_000_000
 """How long to wait for a server that accepts no more before going on without it."""
 LOOK_NS = 100_000
 """How often to look whether the server sleeps."""
-RESTLESS_NS = 100_000_000
-"""After so long a server that does not sleep never will: it asks in vain."""
+MANY_CALLS = 1000
+"""A server that never sleeps, because it asks in vain, has started when it has made so many."""
+STARTED_NS = 1_000_000_000
+"""No server takes longer to start, or nobody waits for it."""
 PORTS = 28_232
 """Clients of one address, each with an ephemeral port of its own."""
 SETTLE_NS = 1_000_000
@@ -66,7 +68,8 @@ class Connecting:
 
     def _look(self, _alarm: Alarm) -> None:
         """Does the server sleep?"""
-        if self.kernel.all_asleep() or self.clock.now >= RESTLESS_NS:
+        restless = self.clock.now >= STARTED_NS or sum(self.kernel.census.values()) > MANY_CALLS
+        if restless or self.kernel.all_asleep():
             self._under_way = True
             self._connect_group(Alarm(self._connect_group, 0))
         else:

@@ -46,12 +46,12 @@ def picked(hashed: int, count: int) -> int:
 class Ports(Generic[Owner]):
     """Who owns which port."""
 
-    def __init__(self) -> None:
+    def __init__(self, next_free: int = FIRST_EPHEMERAL_PORT) -> None:
         self._owners: dict[int, list[Owner]] = {}
         self._streams: Counter[int] = Counter()
         """Connections between programs, by port; those that let others bind their port are in ``_sharing``."""
         self._sharing: Counter[int] = Counter()
-        self._next = FIRST_EPHEMERAL_PORT
+        self._next = next_free
 
     def take(self, owner: Owner, port: int) -> int:
         """Give the owner that port, or for 0 a free one. Raises EADDRINUSE."""

@@ -46,6 +46,8 @@ from iosim.syscalls import (
     Address,
 )
 
+FIRST_UDP_PORT = 49152
+"""Where UDP begins to look for a free port: Linux picks at random, so both protocols hardly ever give one number."""
 SYN_RETRY_NS = 1_000_000_000
 SYN_RETRIES = 6
 O_RDWR = 2
@@ -61,7 +63,7 @@ class SocketCalls(ReadinessCalls):
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
         super().__init__(clock, costs, machine)
         self.tcp: Ports[Socket | Listener] = Ports()
-        self.udp: Ports[Datagram] = Ports()
+        self.udp: Ports[Datagram] = Ports(FIRST_UDP_PORT)
         self.loopback = self.machine.network == "loopback"
 
     def socket(self, type: int = SOCK_STREAM) -> int:
