@@ -66,6 +66,9 @@ EVENTFD_READ: Final = KIND["eventfd_read_ns"]
 EVENTFD_WRITE: Final = KIND["eventfd_write_ns"]
 FUTEX_WAIT: Final = KIND["futex_wait_ns"]
 FUTEX_WAKE: Final = KIND["futex_wake_ns"]
+UDP_SEND: Final = KIND["udp_send_ns"]
+UDP_RECEIVE: Final = KIND["udp_receive_ns"]
+UDP_INPUT: Final = KIND["udp_input_ns"]
 
 
 class Part(NamedTuple):
