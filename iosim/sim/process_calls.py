@@ -41,6 +41,9 @@ class ProcessCalls(SocketCalls):
                 self._cancel(thread)
         raise ThreadExit
 
+    def getpid(self) -> int:
+        return self.thread.process.pid
+
     def nanosleep(self, duration_ns: int) -> Blocked | None:
         thread = self.thread
         if duration_ns < 0:

@@ -10,12 +10,13 @@ __all__ = [
     "compute",
     "exit",
     "fork",
+    "getpid",
     "nanosleep",
     "wait",
 ]
 
 CALLS: tuple[str, ...] = (
-    "clone", "fork", "wait", "exit", "nanosleep", "compute",
+    "clone", "fork", "wait", "exit", "getpid", "nanosleep", "compute",
 )  # fmt: skip
 
 
@@ -42,6 +43,12 @@ def exit(status: int = 0) -> Trap[NoReturn]:
     """exit_group(2): end every thread of this process. A thread ends alone by returning."""
     yield "exit", (status,)
     raise AssertionError("a process came back from exit")
+
+
+@coroutine
+def getpid() -> Trap[int]:
+    """getpid(2): the id of this process."""
+    return (yield "getpid", ())
 
 
 @coroutine

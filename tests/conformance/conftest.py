@@ -9,6 +9,7 @@ import contextlib
 import errno
 import inspect
 import os
+import resource
 import signal
 import socket as _socket
 import threading
@@ -25,6 +26,9 @@ from iosim.syscalls import (
     F_SETFL,
     O_NONBLOCK,
     POLLIN,
+    RLIMIT_SIGPENDING,
+    SIGIO,
+    SIGRTMIN,
     Address,
     PollFds,
     accept4,
@@ -125,6 +129,14 @@ class World:
             if self._others_asleep():
                 break
 
+    def signals_of_others(self) -> int:
+        """How many signals this user's other processes have queued: RLIMIT_SIGPENDING counts them too."""
+        if self.name == "sim":
+            return 0
+        with open("/proc/self/status") as status:
+            (queued,) = [line.split()[1] for line in status if line.startswith("SigQ")]
+        return int(queued.partition("/")[0])
+
     @contextlib.contextmanager
     def fails(self, number: int) -> Iterator[None]:
         """The calls within must raise OSError with this errno."""
@@ -177,6 +189,7 @@ class Linux:
     def run(self, program: Coroutine[Any, Any, None]) -> None:
         kernel = RealKernel()
         before, self.foreign = set(open_descriptors()), threading.enumerate()
+        blocked, limit = signal.pthread_sigmask(signal.SIG_BLOCK, ()), resource.getrlimit(RLIMIT_SIGPENDING)
         watchdog = signal.signal(signal.SIGALRM, give_up)
         signal.alarm(PATIENCE_S)
         try:
@@ -190,6 +203,7 @@ class Linux:
                 thread.join(0.05)  # most are at their end
             raised = list(kernel.failures)
             sweep(kernel, left, started)
+            forget_signals(blocked, limit)
         if raised:
             raise raised[0]
 
@@ -241,6 +255,14 @@ def sweep(kernel: RealKernel, fds: list[int], threads: list[threading.Thread]) -
         os.waitpid(child, 0)
     assert not any(thread.is_alive() for thread in threads), "a thread of the program sleeps on"
     assert not any(is_open(fd) for fd in fds), "a descriptor is still open"
+
+
+def forget_signals(blocked: set[int], limit: tuple[int, int]) -> None:
+    """No descriptor raises signals any more: take those that are left, before one of them is let through."""
+    while signal.sigtimedwait((SIGIO, *range(SIGRTMIN, signal.SIGRTMAX + 1)), 0):
+        pass
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    resource.setrlimit(RLIMIT_SIGPENDING, limit)
 
 
 def wake_sleepers(fd: int) -> None:
