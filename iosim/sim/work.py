@@ -61,6 +61,10 @@ ERROR: Final = KIND["error_ns"]
 CLONE: Final = KIND["clone_ns"]
 THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
+SIGNAL_INFO: Final = KIND["signal_info_ns"]
+SIGNAL_SEND: Final = KIND["signal_send_ns"]
+SIGNAL_WAIT: Final = KIND["signal_wait_ns"]
+SIGNAL_TAKE: Final = KIND["signal_take_ns"]
 
 
 class Part(NamedTuple):

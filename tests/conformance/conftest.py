@@ -9,10 +9,10 @@ import contextlib
 import errno
 import inspect
 import os
-import resource
 import signal
 import socket as _socket
 import threading
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -26,9 +26,6 @@ from iosim.syscalls import (
     F_SETFL,
     O_NONBLOCK,
     POLLIN,
-    RLIMIT_SIGPENDING,
-    SIGIO,
-    SIGRTMIN,
     Address,
     PollFds,
     accept4,
@@ -167,7 +164,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     program = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     world = cast(World, pyfuncitem.funcargs["world"])
-    world.run(program)
+    if world.name == "real" and pyfuncitem.get_closest_marker("own_process"):
+        run_in_child(world, program)
+    else:
+        world.run(program)
     return True
 
 
@@ -180,6 +180,28 @@ def run_in_simulation(program: Coroutine[Any, Any, None]) -> None:
     execute(program)
 
 
+def run_in_child(world: World, program: Coroutine[Any, Any, None]) -> None:
+    """In a process of its own, whose only thread is the program's. This one has others, which libraries started and which
+    block nothing: a signal for the process would go to them, and end it. Mask, queue and limits go with the child, too."""
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        try:
+            world.run(program)
+        except BaseException:
+            os.write(writing, traceback.format_exc().encode()[-60_000:])
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    program.close()
+    with os.fdopen(reading, "rb") as pipe:
+        report = pipe.read().decode()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        pytest.fail(f"the program was ended by signal {os.WTERMSIG(status)}")
+    if status:
+        pytest.fail(report, pytrace=False)
+
+
 class Linux:
     """The real arm: drives a program with a watchdog, then ends what it left: threads, children, descriptors."""
 
@@ -189,7 +211,6 @@ class Linux:
     def run(self, program: Coroutine[Any, Any, None]) -> None:
         kernel = RealKernel()
         before, self.foreign = set(open_descriptors()), threading.enumerate()
-        blocked, limit = signal.pthread_sigmask(signal.SIG_BLOCK, ()), resource.getrlimit(RLIMIT_SIGPENDING)
         watchdog = signal.signal(signal.SIGALRM, give_up)
         signal.alarm(PATIENCE_S)
         try:
@@ -203,7 +224,6 @@ class Linux:
                 thread.join(0.05)  # most are at their end
             raised = list(kernel.failures)
             sweep(kernel, left, started)
-            forget_signals(blocked, limit)
         if raised:
             raise raised[0]
 
@@ -255,14 +275,6 @@ def sweep(kernel: RealKernel, fds: list[int], threads: list[threading.Thread]) -
         os.waitpid(child, 0)
     assert not any(thread.is_alive() for thread in threads), "a thread of the program sleeps on"
     assert not any(is_open(fd) for fd in fds), "a descriptor is still open"
-
-
-def forget_signals(blocked: set[int], limit: tuple[int, int]) -> None:
-    """No descriptor raises signals any more: take those that are left, before one of them is let through."""
-    while signal.sigtimedwait((SIGIO, *range(SIGRTMIN, signal.SIGRTMAX + 1)), 0):
-        pass
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    resource.setrlimit(RLIMIT_SIGPENDING, limit)
 
 
 def wake_sleepers(fd: int) -> None:

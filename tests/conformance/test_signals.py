@@ -49,6 +49,8 @@ from iosim.syscalls import (
 if TYPE_CHECKING:
     from tests.conformance.conftest import World
 
+pytestmark = pytest.mark.own_process
+
 MILLISECOND_NS = 1_000_000
 POLLRDNORM, POLLWRNORM, POLLWRBAND = 0x0040, 0x0100, 0x0200
 IN, OUT, ERR, HUP = POLLIN | POLLRDNORM, POLLOUT | POLLWRNORM | POLLWRBAND, POLLERR, POLLHUP | POLLERR
