@@ -14,6 +14,9 @@ from iosim.sim.sockets import Listener, Stream
 
 GROUP = 64
 """Connections that are opened at once; the next ones follow when the server has accepted these."""
+START_NS = 1_000_000
+"""A server starts in less: its first client finds it waiting, as real clients do, which are told the port and then come. What
+a program does before it waits (sigio arms its listener) is over by then, in both worlds."""
 PATIENCE_NS = 50_000_000
 """How long to wait for a server that accepts no more before going on without it."""
 SETTLE_NS = 1_000_000
@@ -49,9 +52,9 @@ class Connecting:
         kernel.on_all_accepted = self._accepted_all
 
     def start(self) -> None:
-        """Open the first connections."""
+        """Open the first connections, when the server has had the time to start."""
         self._under_way = True
-        self.clock.call_at(self.clock.now, self._connect_group, 0)
+        self.clock.call_at(self.clock.now + START_NS, self._connect_group, 0)
 
     def stop(self) -> None:
         """Whoever is not connected yet never will be."""
