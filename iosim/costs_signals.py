@@ -14,7 +14,9 @@ class SignalCosts(Checked):
     signal_info_ns: Figure = cost(
         0, "user", "runtime", "the runtime's share of one siginfo, above event_ns", "0: a server written in C"
     )
-    signal_send_ns: Figure = cost(740, "softirq", "signals", "allocate one signal, queue it, look whom to wake", MEASURED)
+    signal_send_ns: Figure = cost(
+        740, "softirq", "signals", "allocate one signal, queue it, look whom to wake", MEASURED
+    )
     signal_wait_ns: Figure = cost(95, "system", "readiness call", "sigwaitinfo, above entry", MEASURED)
     signal_take_ns: Figure = cost(170, "system", "signals", "dequeue one signal, free it, copy its siginfo", MEASURED)
     signal_bytes: int = Field(80, ge=0, description="kernel memory of one queued signal")

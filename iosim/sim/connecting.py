@@ -15,8 +15,8 @@ from iosim.sim.sockets import Listener, Stream
 GROUP = 64
 """Connections that are opened at once; the next ones follow when the server has accepted these."""
 START_NS = 1_000_000
-"""A server starts in less: its first client finds it waiting, as real clients do, which are told the port and then come. What
-a program does before it waits (sigio arms its listener) is over by then, in both worlds."""
+"""A server starts in less: the first client finds it waiting, as it does in a real run, where clients are told the port
+and then come. What a program does before it waits (sigio arms its listener) is over by then, in both worlds."""
 PATIENCE_NS = 50_000_000
 """How long to wait for a server that accepts no more before going on without it."""
 SETTLE_NS = 1_000_000

@@ -5,7 +5,7 @@ import errno
 from iosim.sim.epoll import Epoll
 from iosim.sim.files import Blocked, File, fail
 from iosim.sim.process_calls import ProcessCalls
-from iosim.sim.signals import LAST_SIGNAL, Fasync, mask_of
+from iosim.sim.signals import LAST_SIGNAL, Fasync, fasync_of, mask_of
 from iosim.sim.sockets import Stream
 from iosim.sim.work import EVENT, FCNTL, SIGNAL_INFO, SIGNAL_SEND, SIGNAL_TAKE, SIGNAL_WAIT
 from iosim.syscalls import (
@@ -25,7 +25,7 @@ from iosim.syscalls import (
 
 
 class SignalCalls(ProcessCalls):
-    """sigprocmask(2), sigwaitinfo(2), sigtimedwait(2), the limit of the queue; fcntl(2) and close(2) of who raises them."""
+    """sigprocmask(2), sigwaitinfo(2), sigtimedwait(2), the queue's limit; fcntl(2) of the files that raise them."""
 
     signals_raised = 0
 
@@ -143,11 +143,3 @@ class SignalCalls(ProcessCalls):
         super()._send(stream, data)
         if raised != self.signals_raised:
             self.work += (SIGNAL_SEND, self.signals_raised - raised)
-
-
-def fasync_of(file: File) -> Fasync | None:
-    """Whom the file tells of its events by a signal, or None."""
-    for waiter in file.waiters:
-        if isinstance(waiter, Fasync):
-            return waiter
-    return None

@@ -1,10 +1,10 @@
 """Signals that sockets raise (O_ASYNC), and the queue they wait in. No clock here.
 
-*Models*: which events of a socket raise a signal and with which band (sock_wake_async in net/ipv4/tcp*.c and net/core/sock.c);
-send_sigio (fs/fcntl.c); the pending signals of a process: standard ones once, real-time ones in a queue that RLIMIT_SIGPENDING
-bounds for all processes of the user, lower numbers first (kernel/signal.c).
+*Models*: which events of a socket raise a signal and with which band (sk_wake_async in net/core/sock.c and net/ipv4);
+send_sigio (fs/fcntl.c); the pending signals of a process: standard ones once, real-time ones in a queue that
+RLIMIT_SIGPENDING bounds for all processes of the user, lower numbers first (kernel/signal.c).
 *Does not model*: handlers, a mask of each thread's own, F_SETOWN_EX, SIGURG, poll(2) as a request for POLL_OUT.
-*Differs from Linux*: of several threads in sigwaitinfo the first to sleep is woken, not the first thread of the process.
+*Differs from Linux*: of several threads in sigwaitinfo the first to sleep is woken, not the first of the process.
 """
 
 from collections import deque
@@ -108,7 +108,7 @@ Raise = Callable[["Fasync", int], None]
 
 
 class Fasync:
-    """Who is to be told of a file's events, and how (fown_struct and fasync_struct). It stands in the file's wait queue, so
+    """Who is told of a file's events, and how (fown_struct and fasync_struct). It stands in the file's wait queue, so
     that a file without one pays nothing; it is inert until O_ASYNC is set."""
 
     __slots__ = ("armed", "exclusive", "fd", "misses_room", "owner", "raises", "signo")
@@ -147,3 +147,11 @@ class Fasync:
     def moved_to(self, file: File) -> None:  # noqa: ARG002
         """The socket becomes another kind of file: if a connection, then one with room, which is told in any case."""
         self.misses_room = True
+
+
+def fasync_of(file: File) -> Fasync | None:
+    """Whom the file tells of its events by a signal, or None."""
+    for waiter in file.waiters:
+        if isinstance(waiter, Fasync):
+            return waiter
+    return None

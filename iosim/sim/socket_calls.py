@@ -184,7 +184,7 @@ class SocketCalls(ReadinessCalls):
         thread.state = done
         return Blocked(stream, EPOLLOUT)
 
-    def found_full(self, stream: Stream) -> None:
+    def found_full(self, stream: Stream) -> None:  # noqa: ARG002
         """A write has found less room than it needs."""
         raise AssertionError("only the whole kernel knows who wants to be told of room")
 

@@ -65,7 +65,7 @@ def sigtimedwait(signals: tuple[int, ...], timeout_ms: int) -> Trap[SigInfo]:
 
 @coroutine
 def setrlimit(resource: int, limit: int) -> Trap[None]:
-    """setrlimit(2), the soft limit of RLIMIT_SIGPENDING: so many signals of this user, queued by any of its processes, may
-    wait; a real-time signal beyond them is lost, and O_ASYNC sends a plain SIGIO instead. Errors: EINVAL (another
-    resource, a negative limit)."""
+    """setrlimit(2), the soft limit of RLIMIT_SIGPENDING: so many signals may be queued for all processes of this user;
+    a real-time signal beyond them is lost, and O_ASYNC sends a plain SIGIO instead. Errors: EINVAL (another resource, a
+    negative limit)."""
     return (yield "setrlimit", (resource, limit))

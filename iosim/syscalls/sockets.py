@@ -110,7 +110,8 @@ def shutdown(fd: int, how: int = SHUT_WR) -> Trap[None]:
 
 @coroutine
 def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
-    """fcntl(2) with F_GETFL or F_SETFL: the flags, of which O_NONBLOCK and O_ASYNC count here. O_ASYNC sends a signal for
-    every event of the socket: which one says F_SETSIG (0, as at first, is a SIGIO that does not name the socket), and to
-    whom says F_SETOWN (a process id). F_GETSIG and F_GETOWN tell them. Errors: EBADF, EINVAL, ESRCH (no such owner)."""
+    """fcntl(2) with F_GETFL or F_SETFL: the flags, of which O_NONBLOCK and O_ASYNC count here. O_ASYNC sends a signal
+    for every event of the socket: which one says F_SETSIG (0, as at first: a SIGIO that does not name the socket), and
+    to whom says F_SETOWN (a process id). F_GETSIG and F_GETOWN tell them. Errors: EBADF, EINVAL, ESRCH (no such owner).
+    """
     return (yield "fcntl", (fd, command, argument))

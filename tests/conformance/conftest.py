@@ -24,10 +24,17 @@ from iosim.syscalls import (
     EPOLL_CTL_ADD,
     EPOLLIN,
     F_SETFL,
+    F_SETOWN,
+    F_SETSIG,
+    O_ASYNC,
     O_NONBLOCK,
     POLLIN,
+    SIG_BLOCK,
+    SIGIO,
+    SIGRTMIN,
     Address,
     PollFds,
+    SigInfo,
     accept4,
     bind,
     close,
@@ -36,16 +43,21 @@ from iosim.syscalls import (
     epoll_ctl,
     epoll_wait,
     fcntl,
+    getpid,
     getsockname,
     listen,
     nanosleep,
     poll,
     read,
+    sigprocmask,
+    sigtimedwait,
     socket,
     write,
 )
 
 PATIENCE_S = 20
+SIGNALS = (SIGIO, SIGRTMIN, SIGRTMIN + 1)
+"""What tests of signals block."""
 
 
 class World:
@@ -126,6 +138,21 @@ class World:
             if self._others_asleep():
                 break
 
+    async def raise_signals(self, fd: int, signo: int = SIGRTMIN, flags: int = 0) -> None:
+        """Block the signals, then have this descriptor raise one."""
+        await sigprocmask(SIG_BLOCK, SIGNALS)
+        await fcntl(fd, F_SETOWN, await getpid())
+        await fcntl(fd, F_SETSIG, signo)
+        await fcntl(fd, F_SETFL, O_ASYNC | flags)
+
+    async def pending(self, signals: tuple[int, ...] = SIGNALS) -> list[SigInfo]:
+        """Take all signals that wait."""
+        taken = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken.append(await sigtimedwait(signals, 0))
+        return taken
+
     def signals_of_others(self) -> int:
         """How many signals this user's other processes have queued: RLIMIT_SIGPENDING counts them too."""
         if self.name == "sim":
@@ -181,8 +208,8 @@ def run_in_simulation(program: Coroutine[Any, Any, None]) -> None:
 
 
 def run_in_child(world: World, program: Coroutine[Any, Any, None]) -> None:
-    """In a process of its own, whose only thread is the program's. This one has others, which libraries started and which
-    block nothing: a signal for the process would go to them, and end it. Mask, queue and limits go with the child, too."""
+    """In a process of its own, whose only thread is the program's. This one has others, which libraries started and
+    which block nothing: a signal for the process would go to them, and end it. Mask and limit end with the child."""
     reading, writing = os.pipe()
     if not (child := os.fork()):
         try:
