@@ -11,8 +11,8 @@ MEASURED = "measured in C on a 2-vCPU KVM guest (Linux 6.18), ±20 %"
 class SignalCosts(Checked):
     """Prices of signal-driven I/O."""
 
-    signal_info_ns: Figure = cost(
-        0, "user", "runtime", "the runtime's share of one siginfo, above event_ns", "0: a server written in C"
+    signal_call_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of one wait for a signal, above call_ns", "0: a server written in C"
     )
     signal_send_ns: Figure = cost(
         740, "softirq", "signals", "allocate one signal, queue it, look whom to wake", MEASURED

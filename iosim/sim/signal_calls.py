@@ -7,7 +7,7 @@ from iosim.sim.files import Blocked, File, fail
 from iosim.sim.process_calls import ProcessCalls
 from iosim.sim.signals import LAST_SIGNAL, Fasync, fasync_of, mask_of
 from iosim.sim.sockets import Stream
-from iosim.sim.work import EVENT, FCNTL, SIGNAL_INFO, SIGNAL_SEND, SIGNAL_TAKE, SIGNAL_WAIT
+from iosim.sim.work import FCNTL, SIGNAL_CALL, SIGNAL_SEND, SIGNAL_TAKE, SIGNAL_WAIT
 from iosim.syscalls import (
     F_GETFL,
     F_GETOWN,
@@ -60,9 +60,9 @@ class SignalCalls(ProcessCalls):
         wanted = mask_of(signals)
         info = pending.take(wanted)
         if info is not None:
-            self.work = (SIGNAL_WAIT, called, SIGNAL_TAKE, 1, EVENT, 1, SIGNAL_INFO, 1)
+            self.work = (SIGNAL_CALL, called, SIGNAL_WAIT, called, SIGNAL_TAKE, 1)
             return info
-        self.work = (SIGNAL_WAIT, called)
+        self.work = (SIGNAL_CALL, called, SIGNAL_WAIT, called)
         if not timeout_ms or thread.timed_out:
             raise fail(errno.EAGAIN)
         if called:

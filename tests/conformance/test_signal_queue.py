@@ -6,10 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from iosim.syscalls import (
-    POLLERR,
-    POLLHUP,
     POLLIN,
-    POLLOUT,
     RLIMIT_SIGPENDING,
     SIGIO,
     SIGRTMIN,
