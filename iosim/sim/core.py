@@ -16,6 +16,7 @@ from iosim.sim.cpu import Cpu, ThreadExit
 from iosim.sim.files import Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
+from iosim.sim.signals import Signals, User
 from iosim.sim.thread import Code, Process, Thread
 from iosim.sim.work import ERROR, NO_WORK, SLEEP, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
@@ -39,6 +40,7 @@ class KernelCore:
         self.tracer: Tracer | None = None
         self.readable = ReadableFiles()
         self.processes: dict[int, Process] = {}
+        self.user = User()
         self.next_id = 1
         self.voluntary_switches = 0
         self.involuntary_switches = 0
@@ -99,7 +101,8 @@ class KernelCore:
         self, code: Code, table: Table | None = None, parent: Process | None = None, starter: Thread | None = None
     ) -> Process:
         """A process whose first thread runs this code."""
-        process = Process(self._new_id(), table or self.new_table(), parent)
+        signals = parent.signals.of_child() if parent else Signals(self.readable, self.user, self.machine.sigpending)
+        process = Process(self._new_id(), table or self.new_table(), signals, parent)
         self.processes[process.pid] = process
         self.start_thread(process, code, starter)
         return process

@@ -13,7 +13,7 @@ from iosim.machine import Machine
 from iosim.sim.clock import Clock
 from iosim.sim.datagrams import Datagram
 from iosim.sim.epoll import Epoll, Item
-from iosim.sim.files import Blocked, File, Table, fail
+from iosim.sim.files import STATE_CHANGE, Blocked, File, Table, fail
 from iosim.sim.ledger import Ledger
 from iosim.sim.ports import LOOPBACK, Ports, listener_for
 from iosim.sim.readiness_calls import ReadinessCalls
@@ -191,11 +191,16 @@ class SocketCalls(ReadinessCalls):
             done += taken
             if done == length:
                 return done
+        self.found_full(stream)
         if done == length or (done and stream.flags & O_NONBLOCK):
             return done
         self.work += (WRITE_FULL, 1)
         thread.state = done
         return Blocked(stream, EPOLLOUT)
+
+    def found_full(self, stream: Stream) -> None:  # noqa: ARG002
+        """A write has found less room than it needs."""
+        raise AssertionError("only the whole kernel knows who wants to be told of room")
 
     def _send(self, stream: Stream, data: bytes) -> None:
         """To a stream of another program: its input runs here, and whom it wakes is woken by us."""
@@ -248,7 +253,7 @@ class SocketCalls(ReadinessCalls):
         if isinstance(stream, Stream):
             stream.announced, stream.refused = True, False  # to connect it counts as connected from now on
         if isinstance(stream, Socket) or stream.over:
-            stream.notify(stream.mask())  # whoever watches looks again
+            stream.notify(stream.mask() | STATE_CHANGE)  # whoever watches looks again
             raise fail(errno.ENOTCONN)
         stream.shut_down()
 
