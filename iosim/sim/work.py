@@ -64,6 +64,7 @@ FORK: Final = KIND["fork_ns"]
 EVENTFD_CREATE: Final = KIND["eventfd_create_ns"]
 EVENTFD_READ: Final = KIND["eventfd_read_ns"]
 EVENTFD_WRITE: Final = KIND["eventfd_write_ns"]
+FUTEX_CALL: Final = KIND["futex_call_ns"]
 FUTEX_WAIT: Final = KIND["futex_wait_ns"]
 FUTEX_WAKE: Final = KIND["futex_wake_ns"]
 
