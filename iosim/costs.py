@@ -251,12 +251,12 @@ FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.end
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
 IDLE_FIGURES = ("cold_ns", "idle_exit_ns")
 """Their tiers go by the time that a CPU was idle, in microseconds, not by sockets."""
-RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns", "signal_call_ns")
-"""What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {
     name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)
 }
 """Who pays for each figure that costs CPU time (delays have no entry)."""
+RUNTIME_FIGURES = tuple(name for name, cause in CAUSES.items() if cause.cause == "runtime")
+"""What a runtime adds in user space; zero for C."""
 
 
 def load_costs(costs: "Costs | str | Path | None" = None) -> Costs:

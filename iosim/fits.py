@@ -170,6 +170,13 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
         "clone_ns": (lambda r: thread["clone_ns"] * r["thread"], _THREAD),
         "thread_exit_ns": (lambda r: thread["thread_exit_ns"] * r["thread"], _THREAD),
         "epoll_del_ns": (lambda r: r["epoll del"] - r.trap, f"EPOLL_CTL_DEL, {above_trap}"),
+        "eventfd_create_ns": (lambda r: r["eventfd"] - r.trap, f"eventfd, {above_trap}"),
+        "eventfd_read_ns": (lambda r: r["eventfd read"] - r.trap, f"read of an eventfd, {above_trap}"),
+        "eventfd_write_ns": (lambda r: r["eventfd write"] - r["write twin"], "write to an eventfd less to /dev/null"),
+        "futex_call_ns": (
+            lambda r: r["futex wake"] - r.trap - _WAKE_NOBODY_NS,
+            f"a futex call by ctypes that wakes nobody, {above_trap} and the default's futex_wake_ns",
+        ),
     }
 
 
@@ -214,6 +221,7 @@ _REGISTERED = (
     "poll that the last descriptor ends at once, less poll with time-out 0, per descriptor; its share as in the "
     "default table"
 )
+_WAKE_NOBODY_NS = Costs().at("futex_wake_ns")
 _THREAD = "a thread that ends at once, start to end; its share as in the default table"
 _BESIDE_SCAN = {"poll": Costs().at("poll_copy_ns"), "select": Costs().at("select_word_ns") / 64}
 """What the table prices apart, per descriptor (the defaults are kept: too small to be told from the scan)."""

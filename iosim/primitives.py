@@ -24,6 +24,7 @@ from typing import Any
 from iosim.real.driver import drive
 from iosim.real.kernel import HOST, RealKernel
 from iosim.syscalls import (
+    EFD_SEMAPHORE,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
@@ -39,11 +40,14 @@ from iosim.syscalls import (
     FdSet,
     PollFds,
     SigInfo,
+    Word,
     accept4,
     close,
     epoll_ctl,
     epoll_wait,
+    eventfd,
     fork,
+    futex_wake,
     getpid,
     poll,
     read,
@@ -123,6 +127,7 @@ class Bench:
         self._epoll()
         self._readiness()
         self._threads()
+        self._hand_over()
 
     def time(
         self, probe: str, call: Callable[..., Awaitable[Any]], arguments: Sequence[tuple[Any, ...]], warm: int = WARM
@@ -292,6 +297,18 @@ class Bench:
             _thread.start_new_thread(gate.release, ())
         gate.acquire()
         self.rounds["thread"].append((time.process_time_ns() - start) / FEW_CALLS)
+
+    def _hand_over(self) -> None:
+        """What threads tell each other with, where nobody sleeps."""
+        counter = self.kernel.eventfd(0, EFD_SEMAPHORE)  # as a counter, the first read would take all
+        self.time("eventfd write", write, [(counter, (1).to_bytes(8, sys.byteorder))] * BATCH)
+        self.time("eventfd read", read, [(counter, 8)] * BATCH)
+        self.kernel.close(counter)
+        filler = os.dup(self.null)  # as in _connections
+        last = self.time("eventfd", eventfd, [()] * BATCH)
+        os.closerange(last - BATCH + 1, last + 1)
+        os.close(filler)
+        self.time("futex wake", futex_wake, [(Word(),)] * BATCH)
 
 
 def fork_ns(times: int) -> list[float]:
