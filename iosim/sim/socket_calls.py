@@ -11,12 +11,11 @@ from collections.abc import Callable
 from iosim.costs import Costs
 from iosim.machine import Machine
 from iosim.sim.clock import Clock
+from iosim.sim.datagram_calls import DatagramCalls
 from iosim.sim.datagrams import Datagram
 from iosim.sim.epoll import Epoll, Item
 from iosim.sim.files import Blocked, File, Table, fail
-from iosim.sim.ledger import Ledger
 from iosim.sim.ports import LOOPBACK, Ports, listener_for
-from iosim.sim.readiness_calls import ReadinessCalls
 from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.work import (
     ACCEPT,
@@ -46,24 +45,20 @@ from iosim.syscalls import (
     Address,
 )
 
-FIRST_UDP_PORT = 49152
-"""Where UDP begins to look for a free port: Linux picks at random, so both protocols hardly ever give one number."""
 SYN_RETRY_NS = 1_000_000_000
 SYN_RETRIES = 6
 O_RDWR = 2
 
 
-class SocketCalls(ReadinessCalls):
+class SocketCalls(DatagramCalls):
     """socket(2) and what follows from it."""
 
-    ledger: Ledger
     on_all_accepted: Callable[[], None] | None = None
     """Called when the accept queue of a listener has been emptied."""
 
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
         super().__init__(clock, costs, machine)
         self.tcp: Ports[Socket | Listener] = Ports()
-        self.udp: Ports[Datagram] = Ports(FIRST_UDP_PORT)
         self.loopback = self.machine.network == "loopback"
 
     def socket(self, type: int = SOCK_STREAM) -> int:
@@ -82,7 +77,7 @@ class SocketCalls(ReadinessCalls):
             self._bind_anew(socket, address)
             return
         if not isinstance(socket, Socket | Datagram) or socket.bound:
-            raise refused(socket)
+            raise _refused(socket)
         host, port = address
         socket.address = (
             host,
@@ -94,9 +89,11 @@ class SocketCalls(ReadinessCalls):
         """A connection that is over gave its port back and may have another; it is of no use to it."""
         host, port = address
         self.tcp.remove_stream(stream)
-        stream.address = (host, self.tcp.check(port))
-        self.tcp.add_stream(stream)
-        stream.bound_anew = True
+        try:
+            stream.address = (host, self.tcp.check(port))
+            stream.bound_anew = True
+        finally:
+            self.tcp.add_stream(stream)
 
     def listen(self, fd: int, backlog: int = 4096) -> None:
         socket = self.thread.table.get(fd)
@@ -106,7 +103,7 @@ class SocketCalls(ReadinessCalls):
             socket.backlog = backlog
             return
         if not isinstance(socket, Socket) or socket.connecting_to is not None:
-            raise refused(socket, errno.EOPNOTSUPP)
+            raise _refused(socket, errno.EOPNOTSUPP)
         if not socket.bound:
             socket.address = ("0.0.0.0", self.tcp.free())
         listener = Listener(socket, backlog)
@@ -124,7 +121,7 @@ class SocketCalls(ReadinessCalls):
         table = thread.table
         listener = table.get(fd)
         if not isinstance(listener, Listener):
-            raise refused(listener, errno.EOPNOTSUPP)
+            raise _refused(listener, errno.EOPNOTSUPP)
         self.ledger.end_readiness_call(thread)
         if not listener.accept_queue:
             self.work = (READ_EMPTY, 1)
@@ -144,7 +141,7 @@ class SocketCalls(ReadinessCalls):
             if isinstance(stream, Socket | Listener | Datagram) and not count:
                 return b""
             if isinstance(stream, Datagram):
-                return self.receive_data(stream, count)
+                return self.read_datagram(stream, count)
             raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
         if not count:
             return b""  # sock_read_iter looks at nothing else then
@@ -167,7 +164,7 @@ class SocketCalls(ReadinessCalls):
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
             if isinstance(stream, Datagram):
-                raise fail(errno.EDESTADDRREQ)
+                return self.write_datagram(stream, data)
             raise fail(errno.EPIPE if isinstance(stream, Socket | Listener) else errno.EINVAL)
         done: int = thread.state or 0
         if stream.ending:
@@ -268,7 +265,8 @@ class SocketCalls(ReadinessCalls):
             self._announce(fd, file)
             return None
         if isinstance(file, Datagram):
-            raise fail(errno.EOPNOTSUPP)  # see iosim.sim.datagrams
+            self.connect_datagram(file, address)
+            return None
         if not isinstance(file, Socket):
             raise fail(errno.EISCONN if isinstance(file, Listener) else errno.ENOTSOCK)
         if file.connecting_to is not None:
@@ -337,12 +335,8 @@ class SocketCalls(ReadinessCalls):
         self.rates.closed()
         self.tcp.remove_stream(stream)
 
-    def receive_data(self, socket: Datagram, count: int) -> bytes | Blocked:  # noqa: ARG002
-        """A read from a datagram socket."""
-        raise AssertionError("only the whole kernel has datagrams")
 
-
-def refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
+def _refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
     """A socket in the wrong state is EINVAL, or what datagram sockets say; another file is no socket at all."""
     if isinstance(file, Datagram):
         return fail(of_datagrams)
