@@ -306,7 +306,9 @@ class SocketCalls(ReadinessCalls):
         table.replace(fd, ours)
         if not admitted:
             ours.refuse(errno.ETIMEDOUT if listening else errno.ECONNREFUSED)
-        else:
+        self.readable.became_readable(ours)
+        ours.notify(ours.mask())  # by the SYN-ACK; the listener learns of it by the ACK that follows
+        if admitted:
             assert isinstance(listener, Listener)
             theirs = self.new_stream(listener.address)
             theirs.announced = True
@@ -314,8 +316,6 @@ class SocketCalls(ReadinessCalls):
             self.stream_ports.update((theirs.address[1],))
             self.work += (INPUT, 1, ACCEPT, 1)
             listener.establish(theirs)
-        self.readable.became_readable(ours)
-        ours.notify(ours.mask())
 
     def new_stream(self, address: Address) -> Stream:
         """An end of a connection, counted as a living socket."""
