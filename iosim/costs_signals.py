@@ -19,4 +19,7 @@ class SignalCosts(Checked):
     )
     signal_wait_ns: Figure = cost(95, "system", "readiness call", "sigwaitinfo, above entry", MEASURED)
     signal_take_ns: Figure = cost(170, "system", "signals", "dequeue one signal, free it, copy its siginfo", MEASURED)
+    fasync_bytes: int = Field(
+        112, ge=0, description="what O_ASYNC adds to a socket: fasync_struct (48), fown_struct (64)"
+    )
     signal_bytes: int = Field(80, ge=0, description="kernel memory of one queued signal")

@@ -28,6 +28,8 @@ class SignalCalls(ProcessCalls):
     """sigprocmask(2), sigwaitinfo(2), sigtimedwait(2), the queue's limit; fcntl(2) of the files that raise them."""
 
     signals_raised = 0
+    fasyncs = 0
+    """Files that raise signals, or may."""
 
     def sigprocmask(self, how: int, signals: tuple[int, ...]) -> None:
         pending, mask = self.thread.process.signals, mask_of(signals)
@@ -115,6 +117,7 @@ class SignalCalls(ProcessCalls):
         """The file's, or a new one."""
         if fasync is None:
             fasync = Fasync(self.raise_signal)
+            self.fasyncs += 1
             file.add_waiter(fasync)
         return fasync
 
@@ -131,6 +134,7 @@ class SignalCalls(ProcessCalls):
         fasync = fasync_of(file)
         if fasync is not None:
             file.remove_waiter(fasync)
+            self.fasyncs -= 1
         super().release(file)
 
     def found_full(self, stream: Stream) -> None:
