@@ -14,6 +14,10 @@ class SignalCosts(Checked):
     signal_call_ns: Figure = cost(
         0, "user", "runtime", "the runtime's share of one wait for a signal, above call_ns", "0: a server written in C"
     )
+    signal_owner_ns: Figure = cost(170, "system", "registration", "F_SETOWN: find a process, above fcntl_ns", MEASURED)
+    signal_arm_ns: Figure = cost(
+        350, "system", "registration", "F_SETFL sets O_ASYNC: allocate, enlist, above fcntl_ns", MEASURED
+    )
     signal_send_ns: Figure = cost(
         740, "softirq", "signals", "allocate one signal, queue it, look whom to wake", MEASURED
     )
