@@ -327,14 +327,14 @@ class SocketCalls(DatagramCalls):
         table.replace(fd, ours)
         if listener is None or not admitted:
             ours.refuse(errno.ETIMEDOUT if listener is not None else errno.ECONNREFUSED)
-        else:
+        self.readable.became_readable(ours)
+        ours.notify(ours.mask())  # by the SYN-ACK; the listener learns of it by the ACK that follows
+        if listener is not None and admitted:
             theirs = self.new_stream(listener.address, listener.reuse_port)
             theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
             self.work += (INPUT, 1, ACCEPT, 1)
             listener.establish(theirs)
-        self.readable.became_readable(ours)
-        ours.notify(ours.mask())
 
     def new_stream(self, address: Address, reuse_port: bool) -> Stream:
         """An end of a connection, counted as a living socket that uses its port."""
