@@ -1,6 +1,8 @@
-"""One thread and glibc's helpers, aio(7): every read is a thread's that sleeps in it, so 20 idle clients stall the rest.
+"""One thread and glibc's helpers, aio(7): every read is a thread's that sleeps in it, so 20 idle clients stall the
+rest.
 
-Kind: asynchronous. Manual pages: aio(7), aio_init(3), aio_read(3), aio_suspend(3), aio_error(3), aio_return(3), poll(2).
+Kind: asynchronous. Manual pages: aio(7), aio_init(3), aio_read(3), aio_suspend(3), aio_error(3), aio_return(3),
+poll(2).
 Timing-dependent calls: poll, aio_suspend, aio_error (how many requests share a turn, and how many turns are in vain).
 A listener cannot be read: whoever is at the door is noticed when a request is done, or after ``accept_ms``.
 """

@@ -52,9 +52,7 @@ class AioCalls(SignalCalls):
     def io_submit(self, context: int, iocbs: Sequence[Iocb]) -> int:
         return linux_aio.submit(context, iocbs)
 
-    def io_getevents(
-        self, context: int, min_nr: int = 1, nr: int = 512, timeout_ms: int = -1
-    ) -> list[tuple[int, int]]:
+    def io_getevents(self, context: int, min_nr: int = 1, nr: int = 512, timeout_ms: int = -1) -> list[tuple[int, int]]:
         return linux_aio.getevents(context, min_nr, nr, timeout_ms)
 
 

@@ -45,8 +45,8 @@ class _Aioinit(ctypes.Structure):
 
 
 UNDER_WAY: dict[int, tuple[ControlBlock, object]] = {}
-"""Address → a control block and its buffer, from its start until it was seen to be done. It belongs to the process, as the
-library's threads do: whatever the program drops meanwhile, they write into live memory."""
+"""Address → a control block and its buffer, from its start until it was seen to be done. It belongs to the process, as
+the library's threads do: whatever the program drops meanwhile, they write into live memory."""
 
 for _function in (libc.aio_read, libc.aio_write, libc.aio_error, libc.aio_return):
     _function.argtypes = [ctypes.c_void_p]

@@ -123,6 +123,37 @@ class Ledger:
             del requests[: len(finished)]
         thread.departing = (stream, count, finished)
 
+    @staticmethod
+    def hand_over(stream: "Stream", thread: "Thread", now: int, since: int = 0) -> None:
+        """The thread that has read requests of this stream (those begun at ``since`` or later) leaves them to
+        another."""
+        for request in stream.requests or ():
+            if request.unread or request.write_from >= 0 or request.handed >= 0 or request.begun < since:
+                continue
+            request.handed = now
+            request.compute_ns = thread.compute_ns - request.compute_ns
+            waited = thread.wait_ns - request.wait_ns
+            request.queue += waited
+            request.begun += waited
+
+    @staticmethod
+    def take_over(stream: "Stream", thread: "Thread", now: int) -> None:
+        """This thread goes on with what another has left: the time between is split as that before a read is (see
+        ``was_read``), and what the other has done counts as done just now."""
+        for request in stream.requests or ():
+            if (since := request.handed) < 0:
+                continue
+            wakeup = max(0, thread.ran_at - max(thread.wake_from, since))
+            readiness = max(0, thread.ready_to - max(thread.ready_from, since))
+            queue = now - since - wakeup - readiness
+            request.wakeup += wakeup
+            request.readiness += readiness + min(0, queue)
+            request.queue += max(0, queue)
+            request.begun += now - since
+            request.handed = -1
+            request.compute_ns = thread.compute_ns - request.compute_ns
+            request.wait_ns = thread.wait_ns
+
     # --- the client's side
 
     def complete(self, request: Request, departed: int, done: int) -> None:

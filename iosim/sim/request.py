@@ -7,12 +7,12 @@ class Request:
     ``softirq`` is what its bytes spent in protocol input on an interrupt CPU, ``arrived`` when its last byte was in the
     socket, ``begun`` when the read of that byte began, ``write_from`` when the first write of its reply did (-1: not
     yet). ``compute_ns`` and ``wait_ns`` are the thread's counters at ``begun``, and from ``write_from`` on what was
-    added since.
+    added since. ``handed`` is when a thread left it to another that has not come for it yet (-1: not so).
     """
 
     __slots__ = (
-        "arrived", "begun", "compute_ns", "planned", "queue", "readiness", "softirq", "unread", "unwritten", "wait_ns",
-        "wakeup", "write_from",
+        "arrived", "begun", "compute_ns", "handed", "planned", "queue", "readiness", "softirq", "unread", "unwritten",
+        "wait_ns", "wakeup", "write_from",
     )  # fmt: skip
 
     arrived: int
@@ -26,4 +26,4 @@ class Request:
         self.unread = request_bytes
         self.unwritten = response_bytes
         self.softirq = self.wakeup = self.readiness = 0
-        self.write_from = -1
+        self.write_from = self.handed = -1

@@ -34,6 +34,7 @@ class Thread:
     __slots__ = (
         "asleep",
         "call",
+        "census",
         "code",
         "compute_ns",
         "cpu",
@@ -60,12 +61,14 @@ class Thread:
         "wake_from",
     )  # fmt: skip
 
-    def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler") -> None:
+    def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler", census: dict[str, int]) -> None:
         self.tid = tid
         self.process = process
         self.table = process.table
         self.code = code
         self.scheduler = scheduler
+        self.census = census
+        """Where its calls are counted; by their names it is told which calls it may make."""
         self.cpu: Cpu | None = None
         self.call: Call | None = None
         self.result: Any = None

@@ -61,6 +61,16 @@ ERROR: Final = KIND["error_ns"]
 CLONE: Final = KIND["clone_ns"]
 THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
+AIO_HANDED: Final = KIND["aio_handed_ns"]
+AIO_REQUEST: Final = KIND["aio_request_ns"]
+AIO_CALL: Final = KIND["aio_call_ns"]
+AIO_ENTRY: Final = KIND["aio_entry_ns"]
+AIO_WALK: Final = KIND["aio_walk_ns"]
+IO_SETUP: Final = KIND["io_setup_ns"]
+IO_SUBMIT: Final = KIND["io_submit_ns"]
+IO_POLL: Final = KIND["io_poll_ns"]
+IO_GETEVENTS: Final = KIND["io_getevents_ns"]
+IO_EVENT: Final = KIND["io_event_ns"]
 
 
 class Part(NamedTuple):

@@ -51,8 +51,8 @@ class Aiocb:
 
 
 class Iocb:
-    """struct iocb, io_submit(2): ``opcode``, ``fd``, and the poll events wanted (IOCB_CMD_POLL) or a buffer (IOCB_CMD_PREAD,
-    IOCB_CMD_PWRITE). Its ``aio_data``, which comes back with the event, is the descriptor."""
+    """struct iocb, io_submit(2): ``opcode``, ``fd``, and the poll events wanted (IOCB_CMD_POLL) or a buffer
+    (IOCB_CMD_PREAD, IOCB_CMD_PWRITE). Its ``aio_data``, which comes back with the event, is the descriptor."""
 
     __slots__ = ("buffer", "events", "fd", "opcode")
 
@@ -72,22 +72,23 @@ def aio_init(threads: int) -> Trap[None]:
 
 @coroutine
 def aio_read(request: Aiocb) -> Trap[None]:
-    """aio_read(3): enqueue a read of up to ``len(buffer)`` bytes. A helper thread makes it, with pread(2) and, because a
-    socket has no offset, with read(2) after that: it sleeps there. Errors: those of read come with aio_error, EBADF too;
-    EINVAL (this request is under way; glibc does not look)."""
+    """aio_read(3): enqueue a read of up to ``len(buffer)`` bytes. A helper thread makes it, with pread(2) and, because
+    a socket has no offset, with read(2) after that: it sleeps there. Errors: those of read come with aio_error, EBADF
+    too; EINVAL (this request is under way; glibc does not look)."""
     return (yield "aio_read", (request,))
 
 
 @coroutine
 def aio_write(request: Aiocb) -> Trap[None]:
-    """aio_write(3): enqueue a write of the buffer. Requests of one descriptor are done one after the other, in order."""
+    """aio_write(3): enqueue a write of the buffer. Requests of one descriptor are done one after the other, in
+    order."""
     return (yield "aio_write", (request,))
 
 
 @coroutine
 def aio_suspend(requests: Sequence[Aiocb], timeout_ms: int = -1) -> Trap[None]:
-    """aio_suspend(3): sleep until one of these requests is done; not at all if one is, or the list is empty. It does not
-    say which. Errors: EAGAIN (the time is over)."""
+    """aio_suspend(3): sleep until one of these requests is done; not at all if one is, or the list is empty. It does
+    not say which. Errors: EAGAIN (the time is over)."""
     return (yield "aio_suspend", (requests, timeout_ms))
 
 
@@ -118,16 +119,16 @@ def io_destroy(context: int) -> Trap[None]:
 
 @coroutine
 def io_submit(context: int, iocbs: Sequence[Iocb]) -> Trap[int]:
-    """io_submit(2): begin these requests, in order; how many were begun. IOCB_CMD_POLL waits in the kernel for one event,
-    once. IOCB_CMD_PREAD and PWRITE of a socket are done before this returns: they *sleep* in here. The first that
-    cannot be begun ends it: it is the error if it is the first. Errors: EINVAL (no such context or opcode), EBADF, EAGAIN
-    (the context is full)."""
+    """io_submit(2): begin these requests, in order; how many were begun. IOCB_CMD_POLL waits in the kernel for one
+    event, once. IOCB_CMD_PREAD and PWRITE of a socket are done before this returns: they *sleep* in here. The first
+    that cannot be begun ends it: it is the error if it is the first. Errors: EINVAL (no such context or opcode),
+    EBADF, EAGAIN (the context is full)."""
     return (yield "io_submit", (context, iocbs))
 
 
 @coroutine
 def io_getevents(context: int, min_nr: int = 1, nr: int = 512, timeout_ms: int = -1) -> Trap[list[tuple[int, int]]]:
-    """io_getevents(2): (aio_data, res) of at least ``min_nr`` and at most ``nr`` requests that are done, in the order in
-    which they were; fewer at the time-out. ``res`` is what read or write returned, or -errno; of IOCB_CMD_POLL the poll
-    events, which may hold more of them than were asked for. Errors: EINVAL."""
+    """io_getevents(2): (aio_data, res) of at least ``min_nr`` and at most ``nr`` requests that are done, in the order
+    in which they were; fewer at the time-out. ``res`` is what read or write returned, or -errno; of IOCB_CMD_POLL the
+    poll events, which may hold more of them than were asked for. Errors: EINVAL."""
     return (yield "io_getevents", (context, min_nr, nr, timeout_ms))

@@ -36,7 +36,7 @@ from iosim.syscalls import (
 )
 
 if TYPE_CHECKING:
-    from conftest import World
+    from tests.conformance.conftest import World
 
 MS = 1_000_000
 HELPERS = 20
@@ -115,7 +115,7 @@ async def test_suspend_wakes_for_any_of_several(world: "World") -> None:
     requests = [await started(conn) for _, conn in pairs]
 
     async def writer() -> None:
-        await world.until_asleep()
+        await nanosleep(10 * MS)
         await write(pairs[1][0], b"me")
 
     await clone(writer)
@@ -220,7 +220,8 @@ async def test_a_request_may_be_used_again_but_not_while_it_is_under_way(world: 
 
 
 async def test_twenty_idle_sockets_stall_the_next_one(world: "World") -> None:
-    """glibc has 20 threads, and a read of an idle socket holds one; the 21st socket has its data and nobody to read it."""
+    """glibc has 20 threads, and a read of an idle socket holds one; the 21st socket has its data and nobody to read
+    it."""
     pairs = [await world.pair() for _ in range(HELPERS + 1)]
     *idle, (client, conn) = pairs
     held = [await started(conn) for _, conn in idle]
@@ -260,7 +261,7 @@ async def test_the_stalled_are_served_in_the_order_they_asked(world: "World") ->
 
 
 @pytest.fixture
-def linux_aio(request: pytest.FixtureRequest, world: "World") -> None:
+def linux_aio(world: "World") -> None:
     """Skip where this host cannot do it."""
     if world.name == "real" and (reason := refusal()):
         pytest.skip(reason)
@@ -317,7 +318,7 @@ async def test_getevents_waits_for_min_nr(world: "World") -> None:
 
     async def writer() -> None:
         for client, _ in pairs:
-            await world.until_asleep()
+            await nanosleep(10 * MS)
             await write(client, b"x")
 
     await clone(writer)
