@@ -1,7 +1,6 @@
 """One thread, Linux AIO: one-shot polls, begun in batches by one call per turn and reaped in batches by another.
 
-Kind: asynchronous. Manual pages: io_setup(2), io_submit(2) IOCB_CMD_POLL, io_getevents(2), accept4(2), read(2),
-write(2).
+Kind: asynchronous. Manual pages: io_setup(2), io_submit(2), io_getevents(2), accept4(2), read(2), write(2).
 Timing-dependent calls: io_submit, io_getevents (how many requests share a turn).
 """
 

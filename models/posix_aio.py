@@ -1,10 +1,8 @@
-"""One thread and glibc's helpers, aio(7): every read is a thread's that sleeps in it, so 20 idle clients stall the
-rest.
+"""glibc's aio(7): a helper thread sleeps in each read, and there are 20, so 20 idle clients stall all others.
 
-Kind: asynchronous. Manual pages: aio(7), aio_init(3), aio_read(3), aio_suspend(3), aio_error(3), aio_return(3),
-poll(2).
-Timing-dependent calls: poll, aio_suspend, aio_error (how many requests share a turn, and how many turns are in vain).
-A listener cannot be read: whoever is at the door is noticed when a request is done, or after ``accept_ms``.
+Kind: asynchronous. Manual pages: aio(7), aio_read(3), aio_suspend(3), aio_error(3), aio_return(3), poll(2).
+Timing-dependent calls: poll, aio_suspend, aio_error (how many requests share a turn, and which turns are in vain).
+A listener cannot be read: who is at the door is noticed when some request is done, or after ``accept_ms``.
 """
 
 from contextlib import suppress
