@@ -13,8 +13,8 @@ from iosim.syscalls import POLLIN, Aiocb, PollFds
 from iosim.syscalls import accept4, aio_error, aio_init, aio_read, aio_return, aio_suspend, close, poll
 
 
-async def server(listener: int, *, threads: int = 20, accept_ms: int = 10) -> None:
-    await aio_init(threads)
+async def server(listener: int, *, aio_threads: int = 20, accept_ms: int = 10) -> None:
+    await aio_init(aio_threads)
     door = PollFds({listener: POLLIN})
     conversations: dict[Aiocb, Conversation] = {}
     while True:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from errno import EINPROGRESS, EINVAL
 
 from iosim.real import linux_aio, posix_aio
-from iosim.real.libc import libc, raise_errno
+from iosim.real.libc import raise_errno
 from iosim.real.signal_calls import SignalCalls
 from iosim.syscalls import Aiocb, Iocb
 
@@ -21,25 +21,25 @@ class AioCalls(SignalCalls):
         posix_aio.set_threads(threads)
 
     def aio_read(self, request: Aiocb) -> None:
-        _start(libc.aio_read, request)
+        _start(posix_aio.library.aio_read, request)
 
     def aio_write(self, request: Aiocb) -> None:
-        _start(libc.aio_write, request)
+        _start(posix_aio.library.aio_write, request)
 
     def aio_suspend(self, requests: Sequence[Aiocb], timeout_ms: int = -1) -> None:
         timeout = None if timeout_ms < 0 else (ctypes.c_long * 2)(timeout_ms // 1000, timeout_ms % 1000 * 1_000_000)
-        while libc.aio_suspend(posix_aio.addresses(requests), len(requests), timeout) < 0:
+        while posix_aio.library.aio_suspend(posix_aio.addresses(requests), len(requests), timeout) < 0:
             raise_errno()
 
     def aio_error(self, request: Aiocb) -> int:
         address = ctypes.addressof(posix_aio.block_of(request))
-        error = int(libc.aio_error(address))
+        error = int(posix_aio.library.aio_error(address))
         if error != EINPROGRESS:
             posix_aio.UNDER_WAY.pop(address, None)
         return error
 
     def aio_return(self, request: Aiocb) -> int:
-        return int(libc.aio_return(ctypes.addressof(posix_aio.block_of(request))))
+        return int(posix_aio.library.aio_return(ctypes.addressof(posix_aio.block_of(request))))
 
     def io_setup(self, nr_events: int) -> int:
         context = ctypes.c_ulong(0)
@@ -58,7 +58,7 @@ class AioCalls(SignalCalls):
 
 def _start(enqueue: Callable[[int], int], request: Aiocb) -> None:
     address = ctypes.addressof(posix_aio.block_of(request))
-    if address in posix_aio.UNDER_WAY and libc.aio_error(address) == EINPROGRESS:
+    if address in posix_aio.UNDER_WAY and posix_aio.library.aio_error(address) == EINPROGRESS:
         raise OSError(EINVAL, os.strerror(EINVAL))
     while enqueue(posix_aio.keep(request)) < 0:
         raise_errno()

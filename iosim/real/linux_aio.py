@@ -40,17 +40,6 @@ def call(name: str, *args: int) -> int:
     return int(result)
 
 
-def refusal() -> str | None:
-    """Why this host cannot do Linux AIO, in one line; None where it can."""
-    context = ctypes.c_ulong(0)
-    try:
-        call("io_setup", 1, ctypes.addressof(context))
-        call("io_destroy", context.value)
-    except OSError as error:
-        return str(error)
-    return None
-
-
 def submit(context: int, iocbs: Sequence[Iocb]) -> int:
     """io_submit. Linux copies the structures; buffers of sockets are read or filled before it returns."""
     count = len(iocbs)

@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Sequence
+from errno import ENOSYS
 from typing import ClassVar, Final
 
 from iosim.real.libc import libc
@@ -48,10 +49,21 @@ UNDER_WAY: dict[int, tuple[ControlBlock, object]] = {}
 """Address → a control block and its buffer, from its start until it was seen to be done. It belongs to the process, as
 the library's threads do: whatever the program drops meanwhile, they write into live memory."""
 
-for _function in (libc.aio_read, libc.aio_write, libc.aio_error, libc.aio_return):
-    _function.argtypes = [ctypes.c_void_p]
-libc.aio_return.restype = ctypes.c_ssize_t
-libc.aio_suspend.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+
+def _library() -> ctypes.CDLL:
+    """Where the C library has it: glibc before 2.34 in one of its own. What has none fails at its first call."""
+    try:
+        return libc if hasattr(libc, "aio_read") else ctypes.CDLL("librt.so.1", use_errno=True)
+    except OSError:
+        return libc
+
+
+library = _library()
+if hasattr(library, "aio_read"):
+    for _function in (library.aio_read, library.aio_write, library.aio_error, library.aio_return):
+        _function.argtypes = [ctypes.c_void_p]
+    library.aio_return.restype = ctypes.c_ssize_t
+    library.aio_suspend.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
 
 
 def block_of(request: Aiocb) -> ControlBlock:
@@ -81,4 +93,6 @@ def addresses(requests: Sequence[Aiocb]) -> ctypes.Array[ctypes.c_void_p]:
 
 def set_threads(threads: int) -> None:
     """aio_init(3): the number of helper threads; the rest as glibc has it."""
-    libc.aio_init(ctypes.byref(_Aioinit(threads=threads, num=64)))
+    if not hasattr(library, "aio_init"):
+        raise OSError(ENOSYS, "aio_init: a function of glibc, and this C library is another")
+    library.aio_init(ctypes.byref(_Aioinit(threads=threads, num=64)))

@@ -29,7 +29,6 @@ from iosim.sim.aio_library import (
 from iosim.sim.clock import Clock
 from iosim.sim.files import Blocked, fail
 from iosim.sim.linux_aio_calls import LinuxAioCalls, would_block
-from iosim.sim.sockets import Stream
 from iosim.sim.thread import Code, Thread
 from iosim.sim.work import (
     AIO_CALL,
@@ -61,8 +60,8 @@ class AioCalls(LinuxAioCalls):
         self.handlers[WRITE] = self._helper_writes
         self.handlers[NEXT] = self._helper_goes_on
 
-    def thread_ended(self, thread: Thread) -> None:
-        super().thread_ended(thread)
+    def thread_leaves(self, thread: Thread) -> None:
+        super().thread_leaves(thread)
         if thread.process.pid not in self.processes:
             self.libraries.pop(thread.process.pid, None)
 
@@ -96,16 +95,13 @@ class AioCalls(LinuxAioCalls):
 
     def _enqueue(self, aiocb: Aiocb, writes: bool) -> None:
         self._outside()
-        thread, library = self.thread, self._library()
+        library = self._library()
         self.work = (CALL, 1, AIO_REQUEST, 1, AIO_WALK, library.walk_to(aiocb.fd))
         before: AioRequest | None = aiocb.kernel_state
         if before is not None and before.error == EINPROGRESS:
             raise fail(EINVAL)
-        files = thread.table.files
-        file = files[aiocb.fd] if 0 <= aiocb.fd < len(files) else None
-        request = aiocb.kernel_state = AioRequest(aiocb, file, writes)
-        if writes and isinstance(file, Stream):
-            self.ledger.hand_over(file, thread, self.clock.now)
+        self.ledger.handing_over = True  # who reads is another thread
+        request = aiocb.kernel_state = AioRequest(aiocb, writes)
         if library.enqueue(request):
             self.work += self._start_helper(library, request)
         elif library.run_list and library.run_list[-1] is request and library.idle:
@@ -113,7 +109,7 @@ class AioCalls(LinuxAioCalls):
 
     def _start_helper(self, library: Library, request: AioRequest | None) -> Work:
         library.threads += 1
-        self.start_thread(self.thread.process, cast(Code, helper(request)), self.helper_census)
+        self.start_thread(self.thread.process, cast(Code, helper(request)), self.thread, self.helper_census)
         return (ENTRY, 1, CLONE, 1, WAKE, 1)
 
     def _tell_idle_helper(self, library: Library) -> Work:
@@ -167,8 +163,7 @@ class AioCalls(LinuxAioCalls):
         state: AioRequest | None = request.kernel_state
         if state is None:
             return 0
-        if state.whole and isinstance(state.file, Stream):
-            self.ledger.take_over(state.file, self.thread, self.clock.now)
+        if state.whole:
             self.work += (REQUEST, state.whole)
             state.whole = 0
         return state.result
@@ -197,15 +192,10 @@ class AioCalls(LinuxAioCalls):
             request.whole = work[-1]
             work = work[:-2]
         self.work = entered + work
-        request.read_at = self.clock.now
         return answer
 
     def _helper_writes(self, request: AioRequest) -> int | Blocked:
-        entered: Work = NO_WORK
-        if self._outside():
-            entered = (ENTRY, 1)
-            if isinstance(request.file, Stream):
-                self.ledger.take_over(request.file, self.thread, self.clock.now)
+        entered: Work = (ENTRY, 1) if self._outside() else NO_WORK
         try:
             answer = would_block(self.write(request.fd, bytes(request.buffer)))
         except OSError as error:
@@ -245,8 +235,6 @@ class AioCalls(LinuxAioCalls):
         """__aio_notify, __aio_remove_request."""
         work: Work = (AIO_REQUEST, 1)
         library.finish(request, result)
-        if request.whole and isinstance(request.file, Stream):
-            self.ledger.hand_over(request.file, self.thread, self.clock.now, request.read_at)
         for suspender in request.waiting:
             if not suspender.woken:
                 suspender.woken = True

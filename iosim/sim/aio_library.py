@@ -47,18 +47,15 @@ class Suspender:
 class AioRequest:
     """One read or write (struct requestlist, and what glibc keeps in the aiocb)."""
 
-    __slots__ = ("buffer", "error", "fd", "file", "read_at", "result", "waiting", "whole", "writes")
+    __slots__ = ("buffer", "error", "fd", "result", "waiting", "whole", "writes")
 
-    def __init__(self, aiocb: Aiocb, file: File | None, writes: bool) -> None:
+    def __init__(self, aiocb: Aiocb, writes: bool) -> None:
         self.fd = aiocb.fd
         self.buffer = aiocb.buffer
-        self.file = file
         self.writes = writes
         self.error = EINPROGRESS
         self.result = -1
         self.waiting: list[Suspender] = []
-        self.read_at = 0
-        """When the read that found data began."""
         self.whole = 0
         """Requests of clients that it completed."""
 

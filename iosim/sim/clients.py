@@ -179,7 +179,7 @@ class Clients:
                 self.ledger.dropped += 1
             self._lose()
             return
-        request = Request(planned, len(data), self.load.response_bytes)
+        request = Request(planned, data, self.load.response_bytes)
         if self._nic:
             bill = self._irq_cpu.account.price((INPUT, 1, WAKE, 1))
             request.softirq = self.clock.now

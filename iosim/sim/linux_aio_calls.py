@@ -32,8 +32,8 @@ class LinuxAioCalls(SignalCalls):
         self.contexts: dict[tuple[int, int], Context] = {}
         """By process and number."""
 
-    def thread_ended(self, thread: Thread) -> None:
-        super().thread_ended(thread)
+    def thread_leaves(self, thread: Thread) -> None:
+        super().thread_leaves(thread)
         pid = thread.process.pid
         if self.contexts and pid not in self.processes:
             for key in [key for key in self.contexts if key[0] == pid]:

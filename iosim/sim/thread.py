@@ -32,6 +32,7 @@ class Thread:
     """One schedulable entity. ``call`` is the trap that it has not returned from yet."""
 
     __slots__ = (
+        "affinity",
         "asleep",
         "call",
         "census",
@@ -39,6 +40,7 @@ class Thread:
         "compute_ns",
         "cpu",
         "departing",
+        "ended",
         "error",
         "exclusive",
         "notified",
@@ -70,6 +72,8 @@ class Thread:
         self.census = census
         """Where its calls are counted; by their names it is told which calls it may make."""
         self.cpu: Cpu | None = None
+        self.affinity: dict[Cpu, None] | None = None
+        """The CPUs that it may run on; None for all, which is quicker."""
         self.call: Call | None = None
         self.result: Any = None
         self.error: BaseException | None = None
@@ -89,6 +93,8 @@ class Thread:
         """What the handler of ``call`` keeps between its passes."""
         self.departing: Any = None
         """Bytes for a client that leave when the call has done its work."""
+        self.ended = False
+        """Its program has returned, or the process has exited."""
         # for the ledger: when it was woken, when it ran, its last readiness call, its time waiting for a CPU
         self.queued_at = 0
         self.wake_from = 0

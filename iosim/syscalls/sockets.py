@@ -8,9 +8,16 @@ from iosim.syscalls.trap import Address, Trap
 __all__ = [
     "F_GETFL",
     "F_SETFL",
+    "IPPROTO_TCP",
     "O_NONBLOCK",
     "SHUT_WR",
+    "SOCK_DGRAM",
     "SOCK_NONBLOCK",
+    "SOCK_STREAM",
+    "SOL_SOCKET",
+    "SO_RCVBUF",
+    "SO_REUSEPORT",
+    "TCP_NODELAY",
     "accept4",
     "bind",
     "close",
@@ -19,6 +26,9 @@ __all__ = [
     "getsockname",
     "listen",
     "read",
+    "recvfrom",
+    "sendto",
+    "setsockopt",
     "shutdown",
     "socket",
     "write",
@@ -26,9 +36,17 @@ __all__ = [
 
 CALLS: tuple[str, ...] = (
     "socket", "bind", "listen", "getsockname", "connect", "accept4", "read", "write", "close", "shutdown", "fcntl",
+    "setsockopt", "sendto", "recvfrom",
 )  # fmt: skip
 
+SOCK_STREAM: Final = 1
+SOCK_DGRAM: Final = 2
 SOCK_NONBLOCK: Final = 0o4000
+SOL_SOCKET: Final = 1
+SO_RCVBUF: Final = 8
+SO_REUSEPORT: Final = 15
+IPPROTO_TCP: Final = 6
+TCP_NODELAY: Final = 1
 SHUT_WR: Final = 1
 F_GETFL: Final = 3
 F_SETFL: Final = 4
@@ -36,14 +54,16 @@ O_NONBLOCK: Final = 0o4000
 
 
 @coroutine
-def socket(flags: int = 0) -> Trap[int]:
-    """socket(2): a new IPv4 stream socket; ``flags`` may be SOCK_NONBLOCK. Errors: EMFILE."""
-    return (yield "socket", (flags,))
+def socket(type: int = SOCK_STREAM) -> Trap[int]:
+    """socket(2): a new IPv4 socket. ``type`` is SOCK_STREAM (TCP, also where no type is named) or SOCK_DGRAM (UDP),
+    with or without SOCK_NONBLOCK. Errors: EMFILE."""
+    return (yield "socket", (type,))
 
 
 @coroutine
 def bind(fd: int, address: Address) -> Trap[None]:
-    """bind(2): give the socket a local address; port 0 lets the kernel choose. Errors: EADDRINUSE, EINVAL."""
+    """bind(2): give the socket a local address; port 0 lets the kernel choose. A port has one owner, unless all who
+    bind it have set SO_REUSEPORT before. Errors: EADDRINUSE, EINVAL."""
     return (yield "bind", (fd, address))
 
 
@@ -102,3 +122,25 @@ def shutdown(fd: int, how: int = SHUT_WR) -> Trap[None]:
 def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
     """fcntl(2) with F_GETFL (the flags; O_NONBLOCK is the one that counts here) or F_SETFL. Errors: EBADF, EINVAL."""
     return (yield "fcntl", (fd, command, argument))
+
+
+@coroutine
+def setsockopt(fd: int, level: int, option: int, value: int) -> Trap[None]:
+    """setsockopt(2): SOL_SOCKET with SO_REUSEPORT (before bind) or SO_RCVBUF (of a datagram socket, in bytes; Linux
+    takes twice as many, for its own records count too), IPPROTO_TCP with TCP_NODELAY (every stream has it already).
+    Errors: EBADF, ENOTSOCK, ENOPROTOOPT."""
+    return (yield "setsockopt", (fd, level, option, value))
+
+
+@coroutine
+def sendto(fd: int, data: bytes, address: Address) -> Trap[int]:
+    """sendto(2): one datagram; how many bytes it has. Where nobody listens, or the receiver's buffer is full, it is
+    lost, and nobody is told. Errors: EMSGSIZE (over 65,507 bytes), EINVAL (port 0), EBADF, EPIPE (a stream)."""
+    return (yield "sendto", (fd, data, address))
+
+
+@coroutine
+def recvfrom(fd: int, count: int = 65536) -> Trap[tuple[bytes, Address]]:
+    """recvfrom(2): the oldest datagram and who sent it; sleeps while there is none. What is longer than ``count`` is
+    cut off and lost. Errors: EAGAIN, EBADF, ENOTCONN (a stream without a peer)."""
+    return (yield "recvfrom", (fd, count))

@@ -10,9 +10,14 @@ import pytest
 from iosim import syscalls
 
 NAMES = {
-    "SOCK_NONBLOCK": socket.SOCK_NONBLOCK,
-    "SHUT_WR": socket.SHUT_WR,
+    **{
+        name: getattr(socket, name)
+        for name in vars(syscalls)
+        if name.startswith(("SOCK_", "SOL_", "SO_", "SHUT_", "IPPROTO_", "TCP_"))
+    },
     "O_NONBLOCK": os.O_NONBLOCK,
+    "EFD_NONBLOCK": os.EFD_NONBLOCK,
+    "EFD_SEMAPHORE": os.EFD_SEMAPHORE,
     **{name: getattr(fcntl, name) for name in ("F_GETFL", "F_SETFL")},
     **{
         name: getattr(select, name)

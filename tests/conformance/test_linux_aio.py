@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from iosim.real.linux_aio import refusal
+from iosim.real import abilities
 from iosim.syscalls import (
     IOCB_CMD_POLL,
     IOCB_CMD_PREAD,
@@ -38,7 +38,7 @@ MS = 1_000_000
 @pytest.fixture
 def linux_aio(world: "World") -> None:
     """Skip where this host cannot do it."""
-    if world.name == "real" and (reason := refusal()):
+    if world.name == "real" and (reason := abilities.linux_aio()):
         pytest.skip(reason)
 
 

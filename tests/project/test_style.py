@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES = 400
 FUNCTION_LINES = 70
 MODEL_LINES = 40
+"""Lines of code: without the docstring and empty lines."""
 KINDS = {"blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"}
 """Stevens' five names."""
 PYTHON = sorted(
@@ -57,12 +58,18 @@ def test_no_path_of_a_machine() -> None:
     assert not found
 
 
+def lines_of_code(path: Path) -> int:
+    text = path.read_text()
+    docstring = ast.parse(text).body[0]
+    return sum(bool(line.strip()) for line in text.splitlines()[docstring.end_lineno :])
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_model_is_one_screen_that_says_what_it_is(name: str) -> None:
     model = find(name)
     tree = ast.parse(model.path.read_text())
     functions = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)]
-    assert len(model.path.read_text().splitlines()) <= MODEL_LINES
+    assert lines_of_code(model.path) <= MODEL_LINES
     assert functions[0].name == "server"
     assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
     assert name not in sys.stdlib_module_names  # run from its own folder it would shadow that module

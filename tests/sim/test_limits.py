@@ -8,7 +8,7 @@ import pytest
 from iosim.costs import Costs
 from iosim.load import SECOND_NS, Load
 from iosim.machine import Machine
-from iosim.programs import names
+from iosim.programs import find, names
 from iosim.results import Run
 from iosim.run import run
 from iosim.sim.network import FRAME_BYTES, SEGMENT_BYTES, Link
@@ -54,7 +54,7 @@ def test_a_reply_larger_than_the_send_buffer_leaves_whole(model: str, link: str)
     result = ask(model, link, clients_of(model), response_bytes=50_000)
     assert result.work is not None
     assert result.work["write_byte_ns"] == REQUESTS * 50_000
-    if model in ("blocking", "threads", "prefork", "posix_aio"):
+    if find(model).kind == "blocking" or model == "posix_aio":
         assert result.syscalls["write"] == REQUESTS  # it sleeps inside
     else:
         assert result.syscalls["write"] >= REQUESTS * 7  # 8192 bytes at a time
@@ -129,9 +129,10 @@ def test_pipelined_requests_are_answered_in_order() -> None:
         assert result.syscalls["write"] <= 300 + reads_of(result)
 
 
-def test_a_long_wait_in_the_accept_queue_is_latency() -> None:
+@pytest.mark.parametrize("model", ["prefork", "thread_pool"])
+def test_connections_hold_their_worker(model: str) -> None:
     """Two workers and three clients: the third is answered when another has gone."""
-    result = run("prefork", Load(clients=3, rate_per_s=1000, duration_ns=50 * MS), params={"workers": 2})
+    result = run(model, Load(clients=3, rate_per_s=1000, duration_ns=50 * MS), params={"workers": 2})
     assert 0 < result.requests["in_flight"] < result.requests["issued"]
 
 
