@@ -76,6 +76,16 @@ SIGNAL_ARM: Final = KIND["signal_arm_ns"]
 SIGNAL_SEND: Final = KIND["signal_send_ns"]
 SIGNAL_WAIT: Final = KIND["signal_wait_ns"]
 SIGNAL_TAKE: Final = KIND["signal_take_ns"]
+AIO_HANDED: Final = KIND["aio_handed_ns"]
+AIO_REQUEST: Final = KIND["aio_request_ns"]
+AIO_CALL: Final = KIND["aio_call_ns"]
+AIO_ENTRY: Final = KIND["aio_entry_ns"]
+AIO_WALK: Final = KIND["aio_walk_ns"]
+IO_SETUP: Final = KIND["io_setup_ns"]
+IO_SUBMIT: Final = KIND["io_submit_ns"]
+IO_POLL: Final = KIND["io_poll_ns"]
+IO_GETEVENTS: Final = KIND["io_getevents_ns"]
+IO_EVENT: Final = KIND["io_event_ns"]
 
 
 class Part(NamedTuple):
