@@ -101,8 +101,9 @@ class ProcessCalls(SocketCalls):
             process.parent.ended_children.append(process.pid)
             process.parent.exits.notify(EPOLLIN)
 
-    def kill(self, process: Process) -> None:
+    def kill(self, process: Process, signo: int) -> None:
         """A signal ends the process: whatever its threads do, their next step is their end."""
+        process.ended_by = signo
         for thread in tuple(process.threads):
             self._cancel(thread)
 

@@ -7,6 +7,7 @@ from iosim.sim.files import Blocked, File, fail
 from iosim.sim.process_calls import ProcessCalls
 from iosim.sim.signals import LAST_SIGNAL, Fasync, fasync_of, mask_of
 from iosim.sim.sockets import Stream
+from iosim.sim.thread import Process
 from iosim.sim.work import FCNTL, NO_WORK, SIGNAL_ARM, SIGNAL_CALL, SIGNAL_OWNER, SIGNAL_SEND, SIGNAL_TAKE, SIGNAL_WAIT
 from iosim.syscalls import (
     F_GETFL,
@@ -42,8 +43,7 @@ class SignalCalls(ProcessCalls):
             pending.blocked = mask
         else:
             raise fail(errno.EINVAL)
-        if pending.pending & ~pending.blocked:
-            self.kill(self.thread.process)
+        self._deliver_signals(self.thread.process)
 
     def sigwaitinfo(self, signals: tuple[int, ...]) -> SigInfo | Blocked:
         return self._wait_for_signal(signals, -1)
@@ -132,8 +132,13 @@ class SignalCalls(ProcessCalls):
         if owner is not None:
             self.signals_raised += 1
             owner.signals.send(fasync.signo, fasync.fd, band)
-            if owner.signals.pending & ~owner.signals.blocked:
-                self.kill(owner)
+            self._deliver_signals(owner)
+
+    def _deliver_signals(self, process: Process) -> None:
+        """get_signal: one that is not blocked ends the process, for there are no handlers."""
+        info = process.signals.take(~process.signals.blocked)
+        if info is not None:
+            self.kill(process, info.signo)
 
     def release(self, file: File) -> None:
         fasync = fasync_of(file)

@@ -26,6 +26,8 @@ class Process:
         self.threads: dict[Thread, None] = {}
         self.ended_children: list[int] = []
         self.children = 0
+        self.ended_by = 0
+        """The signal that did."""
         self.exits = File(table.watcher)
         """Its wait queue holds the threads that sleep in wait(2)."""
 

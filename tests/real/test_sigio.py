@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from iosim.load import Load
+from iosim.programs import find
 from iosim.real.measure import measure
 from iosim.syscalls import RLIMIT_SIGPENDING
 
@@ -33,6 +34,14 @@ def test_a_burst_beyond_the_queue_is_answered_by_poll() -> None:
     assert run.syscalls["poll"] > 5
     assert run.syscalls["sigtimedwait"] > 1
     assert run.syscalls["close"] == 40
+
+
+def test_a_server_that_forgot_to_block_its_signal_is_ended_by_it(tmp_path: Path) -> None:
+    text = find("sigio").path.read_text()
+    model = tmp_path / "forgetful.py"
+    model.write_text(text.replace("await sigprocmask(SIG_BLOCK, (SIGIO, SIGRTMIN))", "pass"))
+    with pytest.raises(RuntimeError, match="the process of the server ended: signal 34 did it"):
+        measure(str(model), BURST)
 
 
 def test_with_room_in_the_queue_poll_is_called_once() -> None:

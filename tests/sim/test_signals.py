@@ -222,3 +222,20 @@ def test_the_latency_knows_the_wait_for_a_signal() -> None:
     assert dear.latency_parts_ns is not None
     assert cheap.latency_parts_ns is not None
     assert dear.latency_parts_ns["readiness"] > cheap.latency_parts_ns["readiness"] + 3000
+
+
+def test_a_server_that_forgot_to_block_its_signal_is_ended_by_it(tmp_path: Path) -> None:
+    model = tmp_path / "forgetful.py"
+    model.write_text(SLEEPER.replace("(SIGRTMIN,)", "()"))
+    with pytest.raises(RuntimeError, match=r"forgetful\.py: a signal that it does not block, 34, ended it"):
+        run(str(model), Load(clients=1, rate_per_s=1000, requests=1))
+
+
+def test_one_request_is_one_signal_taken_after_one_sleep() -> None:
+    """Exact work of a request: wait, take, read, write; nothing is scanned or registered."""
+    load = Load(clients=1, think_ns=MS, think="constant", requests=20)
+    work = run("sigio", load, costs=Costs(client_receive_ns=10 * MS)).work
+    assert work is not None
+    once = ("signal_wait_ns", "signal_take_ns", "read_ns", "write_ns", "sleep_ns", "switch_ns")
+    assert {work[name] for name in once} == {20}
+    assert work["entry_ns"] == 3 * 20
