@@ -76,10 +76,11 @@ class Round:
 def hot(rounds: Rounds, scanned: tuple[int, ...]) -> tuple[Figures, dict[str, list[tuple[float, float]]]]:
     """(figures, figures with tiers: (sockets, ns) each) from the rounds of ``iosim.primitives``."""
     all_rounds = [Round(rounds, number) for number in range(len(rounds["getppid"]))]
-    figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in _fits(scanned).items()}
+    fits = _fits(scanned) | _signal_fits()
+    figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in fits.items()}
     tiers = {}
-    for name, fits in _tiers(scanned).items():
-        tiers[name] = [(float(count), fitted([fit(each) for each in all_rounds]).ns) for count, fit in fits]
+    for name, tiered in _tiers(scanned).items():
+        tiers[name] = [(float(count), fitted([fit(each) for each in all_rounds]).ns) for count, fit in tiered]
     return figures, tiers
 
 
@@ -175,6 +176,30 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
         "futex_call_ns": (
             lambda r: r["futex wake"] - r.trap - _WAKE_NOBODY_NS,
             f"a futex call by ctypes that wakes nobody, {above_trap} and the default's futex_wake_ns",
+        ),
+    }
+
+
+def _signal_fits() -> dict[str, tuple[Fit, str]]:
+    return {
+        "signal_call_ns": (
+            lambda r: (
+                r["serve sigio"]
+                - r["serve blocking"]
+                - (r["getpid"] - r.entry)
+                + r["signal refused"]
+                - r["read closed"]
+            ),
+            "sigio on scripted answers less blocking and one trap; and a wait refused less a read refused",
+        ),
+        "signal_send_ns": (
+            lambda r: r["write signalled"] - r["write unsignalled"],
+            "write of 64 bytes to a socket that raises a signal, less one to a socket that does not",
+        ),
+        "signal_wait_ns": (lambda r: r["signal none"] - r["signal refused"], "EAGAIN less EINVAL"),
+        "signal_take_ns": (
+            lambda r: r["signal one"] - (r["signal none"] - r.error) - r["siginfo"],
+            "sigtimedwait that finds one less one that finds none, without the error and Python's siginfo",
         ),
     }
 

@@ -13,6 +13,7 @@ import _thread
 import fcntl as _fcntl
 import os
 import statistics
+import struct
 import sys
 import time
 from collections import defaultdict
@@ -28,11 +29,17 @@ from iosim.syscalls import (
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLIN,
+    F_SETFL,
+    F_SETSIG,
     FD_SETSIZE,
+    O_ASYNC,
     POLLIN,
+    SIG_BLOCK,
+    SIGRTMIN,
     SOCK_NONBLOCK,
     FdSet,
     PollFds,
+    SigInfo,
     Word,
     accept4,
     close,
@@ -41,9 +48,11 @@ from iosim.syscalls import (
     eventfd,
     fork,
     futex_wake,
+    getpid,
     poll,
     read,
     select,
+    sigtimedwait,
     socket,
     wait,
     write,
@@ -62,6 +71,9 @@ SELECTABLE = 900
 """select is asked about at most so many: their numbers stay below FD_SETSIZE."""
 FEW_CALLS = 16
 BARE_CALLS = 500
+F_SETOWN_EX = 15
+F_OWNER_TID = 0
+"""fcntl(2); Python has no names for them."""
 
 Rounds = dict[str, list[float]]
 """Probe → ns per call, one value a round."""
@@ -111,6 +123,7 @@ class Bench:
         self._sizes()
         self._refusals()
         self._connections()
+        self._signals()
         self._epoll()
         self._readiness()
         self._threads()
@@ -203,6 +216,34 @@ class Bench:
         last = self.time("socket", socket, [(0,)] * BATCH)
         os.closerange(last - BATCH + 1, last + 1)
         os.close(filler)
+
+    def _signals(self) -> None:
+        """What a message costs its sender more when it raises a signal; what it costs to take one, to find none, to ask
+        amiss."""
+        near, far = self.near[:BATCH], self.far[:BATCH]
+        self.kernel.sigprocmask(SIG_BLOCK, (SIGRTMIN,))
+        for fd in far:
+            # this thread alone, not the process: a thread that blocks nothing would be ended by it, and all with it
+            _fcntl.fcntl(fd, F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, _thread.get_native_id()))
+            _fcntl.fcntl(fd, F_SETSIG, SIGRTMIN)
+        for probe, flags in (("settle", 0), ("write unsignalled", 0), ("write signalled", O_ASYNC)):
+            for one, other in zip(near, far, strict=True):  # in turns, as in ``_messages``
+                os.write(other, MESSAGE)
+                os.read(one, 4096)
+                _fcntl.fcntl(other, F_SETFL, flags)
+            self.time(probe, write, [(fd, MESSAGE) for fd in near])
+            for fd in far:
+                os.read(fd, 4096)
+        self.time("signal one", sigtimedwait, [((SIGRTMIN,), 0)] * BATCH)
+        self.time("signal none", sigtimedwait, [((SIGRTMIN,), 0)] * BATCH)
+        self.time("signal refused", sigtimedwait, [((SIGRTMIN,), -1)] * BATCH)
+        for fd in far:
+            _fcntl.fcntl(fd, F_SETFL, 0)
+        self.time("getpid", getpid, [()] * BATCH)
+        start = clock()
+        for number in range(BARE_CALLS):
+            SigInfo(SIGRTMIN, number, POLLIN)
+        self.rounds["siginfo"].append((clock() - start - self.clock_ns) / BARE_CALLS)
 
     def _epoll(self) -> None:
         near, far = self.near[:BATCH], self.far[:BATCH]

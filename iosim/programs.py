@@ -20,7 +20,8 @@ from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from iosim.syscalls import Program
+from iosim import syscalls
+from iosim.syscalls import VOCABULARY, Program
 
 _STAMP = "__iosim_stamp__"
 """Attribute of a loaded module: which text of its file it is, so that an edited model is loaded anew."""
@@ -40,6 +41,10 @@ class Model:
     manual_pages: tuple[str, ...]
     timing_dependent: tuple[str, ...]
     """Calls whose count may differ between two runs of one load: the syscall census leaves them out."""
+    calls: tuple[str, ...] = field(compare=False)
+    """The calls of the vocabulary that the file names, in census order."""
+    reuse_port: bool = field(compare=False)
+    """It names SO_REUSEPORT: others may join the port of the listener that it is given."""
     params: Mapping[str, tuple[Any, Any]] = field(compare=False)
     """Parameter → (type, default): the keyword-only arguments of ``server``."""
     server: Program = field(compare=False, repr=False)
@@ -85,6 +90,8 @@ def find(name_or_path: str | os.PathLike[str]) -> Model:
         kind=_field(document, "Kind"),
         manual_pages=_listed(_field(document, "Manual pages")),
         timing_dependent=_listed(re.sub(r"\([^)]*\)", "", _field(document, "Timing-dependent calls"))),
+        calls=tuple(name for name in VOCABULARY if id(getattr(syscalls, name)) in map(id, vars(module).values())),
+        reuse_port="SO_REUSEPORT" in vars(module),
         params=_params(server, path),
         server=server,
     )

@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from iosim.sim.files import Blocked, File, Table
+from iosim.sim.signals import Signals
 from iosim.sim.work import Priced
 from iosim.syscalls import EPOLLERR, EPOLLHUP, Call
 
@@ -17,9 +18,10 @@ Code = Coroutine[Any, Any, None]
 class Process:
     """An address space and a descriptor table."""
 
-    def __init__(self, pid: int, table: Table, parent: "Process | None" = None) -> None:
+    def __init__(self, pid: int, table: Table, signals: Signals, parent: "Process | None" = None) -> None:
         self.pid = pid
         self.table = table
+        self.signals = signals
         self.parent = parent
         self.threads: dict[Thread, None] = {}
         self.ended_children: list[int] = []
@@ -32,12 +34,14 @@ class Thread:
     """One schedulable entity. ``call`` is the trap that it has not returned from yet."""
 
     __slots__ = (
+        "affinity",
         "asleep",
         "call",
         "code",
         "compute_ns",
         "cpu",
         "departing",
+        "ended",
         "error",
         "exclusive",
         "notified",
@@ -67,6 +71,8 @@ class Thread:
         self.code = code
         self.scheduler = scheduler
         self.cpu: Cpu | None = None
+        self.affinity: dict[Cpu, None] | None = None
+        """The CPUs that it may run on; None for all, which is quicker."""
         self.call: Call | None = None
         self.result: Any = None
         self.error: BaseException | None = None
@@ -86,6 +92,8 @@ class Thread:
         """What the handler of ``call`` keeps between its passes."""
         self.departing: Any = None
         """Bytes for a client that leave when the call has done its work."""
+        self.ended = False
+        """Its program has returned, or the process has exited."""
         # for the ledger: when it was woken, when it ran, its last readiness call, its time waiting for a CPU
         self.queued_at = 0
         self.wake_from = 0

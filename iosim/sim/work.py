@@ -67,6 +67,13 @@ EVENTFD_WRITE: Final = KIND["eventfd_write_ns"]
 FUTEX_CALL: Final = KIND["futex_call_ns"]
 FUTEX_WAIT: Final = KIND["futex_wait_ns"]
 FUTEX_WAKE: Final = KIND["futex_wake_ns"]
+UDP_SEND: Final = KIND["udp_send_ns"]
+UDP_RECEIVE: Final = KIND["udp_receive_ns"]
+UDP_INPUT: Final = KIND["udp_input_ns"]
+SIGNAL_CALL: Final = KIND["signal_call_ns"]
+SIGNAL_SEND: Final = KIND["signal_send_ns"]
+SIGNAL_WAIT: Final = KIND["signal_wait_ns"]
+SIGNAL_TAKE: Final = KIND["signal_take_ns"]
 
 
 class Part(NamedTuple):

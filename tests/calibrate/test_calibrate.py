@@ -9,6 +9,7 @@ import pytest
 
 from iosim.calibrate import calibrate
 from iosim.costs import FIGURES, RUNTIME_FIGURES, Costs, load_costs
+from iosim.costs_udp import UdpCosts
 
 pytestmark = pytest.mark.real
 
@@ -72,7 +73,7 @@ def test_what_an_interpreter_adds_is_told_apart(costs: Costs) -> None:
 
 
 def test_each_measured_figure_has_a_source(costs: Costs) -> None:
-    kept = {"fcntl_ns", "select_word_ns", "poll_copy_ns", "futex_wait_ns", "futex_wake_ns"}
+    kept = {"fcntl_ns", "select_word_ns", "poll_copy_ns", "futex_wait_ns", "futex_wake_ns", *UdpCosts.model_fields}
     assert set(FIGURES) - kept == set(costs.sources)
 
 

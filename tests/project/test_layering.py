@@ -10,12 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "iosim"
 
 BASE = {
-    "iosim.checked", "iosim.costs", "iosim.costs_sync", "iosim.figures", "iosim.load",
+    "iosim.checked", "iosim.costs", "iosim.figures", "iosim.load",
     "iosim.machine", "iosim.programs", "iosim.protocol", "iosim.queues", "iosim.results",
     "iosim.show", "iosim.stats", "iosim.syscalls", "iosim.trace", "iosim.units",
 }  # fmt: skip
 """Modules that both worlds may use; they use each other and nothing above."""
-CLOCKLESS = ("files", "sockets", "epoll", "polling", "eventfd")
+CLOCKLESS = ("files", "sockets", "datagrams", "ports", "epoll", "polling", "eventfd", "signals")
 """State of the simulated kernel that needs no clock: tested without a simulation."""
 
 
@@ -38,7 +38,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def layer(module: str) -> int:
     """0 what both worlds share, 1 a world, 2 what runs worlds, 3 the command line."""
-    if module in BASE or module.startswith("iosim.syscalls."):
+    if module in BASE or module.startswith(("iosim.syscalls.", "iosim.costs_")):
         return 0
     if module.startswith(("iosim.sim", "iosim.real")):
         return 1
