@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, field_validator, model_validator
 
 from iosim.checked import Checked
+from iosim.costs_ring import RingCosts
 from iosim.figures import GUEST, Cause, Figure, cost, delay
 
 
@@ -31,7 +32,7 @@ class Provenance(Checked):
     sources: dict[str, str] = Field(default_factory=dict, description="figure → source, where it is not the default's")
 
 
-class Costs(Provenance):
+class Costs(RingCosts, Provenance):
     """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
 
     Raises ValueError in one line that names the figure, what came and what is allowed.
@@ -248,7 +249,7 @@ FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.end
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
 IDLE_FIGURES = ("cold_ns", "idle_exit_ns")
 """Their tiers go by the time that a CPU was idle, in microseconds, not by sockets."""
-RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns")
+RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns", "uring_sqe_ns")
 """What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {
     name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)

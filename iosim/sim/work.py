@@ -61,6 +61,17 @@ ERROR: Final = KIND["error_ns"]
 CLONE: Final = KIND["clone_ns"]
 THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
+URING_SQE: Final = KIND["uring_sqe_ns"]
+URING_SETUP: Final = KIND["uring_setup_ns"]
+URING_ENTER: Final = KIND["uring_enter_ns"]
+URING_OP: Final = KIND["uring_op_ns"]
+URING_FIRST: Final = KIND["uring_first_ns"]
+URING_ARM: Final = KIND["uring_arm_ns"]
+URING_TASK: Final = KIND["uring_task_ns"]
+URING_BUFFER: Final = KIND["uring_buffer_ns"]
+URING_RECV: Final = KIND["uring_recv_ns"]
+URING_SEND: Final = KIND["uring_send_ns"]
+URING_SQ_PASS: Final = KIND["uring_sq_pass_ns"]
 
 
 class Part(NamedTuple):

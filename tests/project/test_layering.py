@@ -15,7 +15,7 @@ BASE = {
     "iosim.show", "iosim.stats", "iosim.syscalls", "iosim.trace", "iosim.units",
 }  # fmt: skip
 """Modules that both worlds may use; they use each other and nothing above."""
-CLOCKLESS = ("files", "sockets", "epoll", "polling")
+CLOCKLESS = ("files", "sockets", "epoll", "polling", "ring")
 """State of the simulated kernel that needs no clock: tested without a simulation."""
 
 
