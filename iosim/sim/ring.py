@@ -125,8 +125,8 @@ class Uring(File):
         """The kernel's thread that polls the submission queue."""
         self.idle_ns = 0
         self.spinning = False
-        self.spun = False
-        """It has polled in vain for ``idle_ns``."""
+        self.spun = True
+        """It has polled in vain for ``idle_ns``; a new one sleeps at once if it finds nothing, as Linux has it."""
         self.asleep = False
         """IORING_SQ_NEED_WAKEUP."""
 

@@ -95,15 +95,17 @@ class Priced:
         self.kept = kept
 
     def split(self, elapsed_ns: int) -> tuple["Priced", "Priced"]:
-        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part."""
+        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part, but
+        for the passes of a polling thread: of those the rest may never be done."""
         head: list[Part] = []
         tail: list[Part] = []
         for part in self.parts:
             if elapsed_ns >= part.ns:
                 head.append(part)
             elif elapsed_ns > 0:
-                head.append(Part(part.kind, part.units, elapsed_ns))
-                tail.append(Part(part.kind, 0, part.ns - elapsed_ns))
+                done = part.units if part.kind != URING_SQ_PASS else part.units * elapsed_ns // part.ns
+                head.append(Part(part.kind, done, elapsed_ns))
+                tail.append(Part(part.kind, part.units - done, part.ns - elapsed_ns))
             else:
                 tail.append(part)
             elapsed_ns = max(0, elapsed_ns - part.ns)

@@ -38,7 +38,7 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 
 def layer(module: str) -> int:
     """0 what both worlds share, 1 a world, 2 what runs worlds, 3 the command line."""
-    if module in BASE or module.startswith("iosim.syscalls."):
+    if module in BASE or module.startswith(("iosim.syscalls.", "iosim.costs_")):
         return 0
     if module.startswith(("iosim.sim", "iosim.real")):
         return 1

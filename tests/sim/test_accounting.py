@@ -24,6 +24,12 @@ def mean_ns(result: Run) -> float:
     return value
 
 
+def duration_of(model: str, machine: str) -> int:
+    """Long enough for the ends of the window not to count. On one CPU the kernel's polling thread takes whole slices,
+    and all clients are answered in bursts, one in some 5 ms."""
+    return 1000 * MS if model == "uring_sqpoll" and MACHINES[machine].cpus == 1 else 50 * MS
+
+
 def clients_of(model: str) -> int:
     return {"blocking": 1, "prefork": 8}.get(model, 20)
 
@@ -33,13 +39,19 @@ def clients_of(model: str) -> int:
 def test_littles_law_of_a_closed_loop(model: str, machine: str) -> None:
     """N = X (R + Z): every client either thinks or waits. N and Z are given, X is counted, R is measured."""
     think_ns = 200_000
-    load = Load(clients=clients_of(model), think_ns=think_ns, think="constant", work_ns=10_000, duration_ns=50 * MS)
+    load = Load(
+        clients=clients_of(model),
+        think_ns=think_ns,
+        think="constant",
+        work_ns=10_000,
+        duration_ns=duration_of(model, machine),
+    )
     result = run(model, load, machine=MACHINES[machine])
     cycle_ns = mean_ns(result) + think_ns
     assert result.throughput_per_s * cycle_ns / 1e9 == pytest.approx(load.clients, rel=0.01)
 
 
-@pytest.mark.parametrize("model", names())
+@pytest.mark.parametrize("model", [name for name in names() if name != "uring_sqpoll"])  # it sends without a call
 def test_littles_law_counted_by_somebody_else(model: str) -> None:
     """A tracer that knows only calls counts the requests between the end of their read and the end of their write;
     their mean number is their rate times the mean time that the ledger says they spent there."""
@@ -50,7 +62,7 @@ def test_littles_law_counted_by_somebody_else(model: str) -> None:
         nonlocal inside_ns
         if call[0] == "compute":
             entered.append(when_ns)
-        elif call[0] == "write":
+        elif call[0] in ("write", "io_uring_enter"):
             inside_ns += sum(when_ns - began for began in entered)
             entered.clear()
 
