@@ -183,6 +183,41 @@ async def test_a_file_that_is_no_ring(world: "World") -> None:
         await io_uring_enter(ring)
 
 
+async def test_sixteen_ready_sockets_take_one_call(world: "World") -> None:
+    """Submitting and waiting are one call, whatever the number: here one that receives from all, one that sends."""
+    ring = await world.ring()
+    pairs = [await world.pair() for _ in range(16)]
+    for client, conn in pairs:
+        ring.prep_recv(conn, conn)
+        await write(client, b"question")
+    assert [cqe.data for cqe in await io_uring_enter(ring, 16)] == [b"question"] * 16
+    for _, conn in pairs:
+        ring.prep_send(conn, b"answer", conn)
+    assert [cqe.res for cqe in await io_uring_enter(ring, 16)] == [6] * 16
+    assert [await read(client) for client, _ in pairs] == [b"answer"] * 16
+
+
+@pytest.mark.parametrize("sleepers", [1, 4])
+async def test_one_connection_wakes_one_armed_accept_the_first(world: "World", sleepers: int) -> None:
+    """The internal poll of an accept is exclusive: no herd."""
+    listener, address = await world.listener()
+    awake: list[int] = []
+
+    async def sleeper(number: int) -> None:
+        ring = await world.ring()
+        ring.prep_accept(listener, number)
+        assert len(await io_uring_enter(ring, 1)) == 1
+        awake.append(number)
+
+    for number in range(sleepers):
+        await clone(sleeper, number)
+        await world.until_asleep()
+    for number in range(sleepers):
+        await world.client(address)
+        await world.until_asleep()
+        assert awake == list(range(number + 1))
+
+
 async def test_twenty_pieces_of_task_work_at_once(world: "World") -> None:
     """More in one call only for a program that waits for more."""
     if world.name == "real" and tuple(map(int, platform.release().split(".")[:2])) < (6, 13):
