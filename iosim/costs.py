@@ -249,7 +249,16 @@ FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.end
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
 IDLE_FIGURES = ("cold_ns", "idle_exit_ns")
 """Their tiers go by the time that a CPU was idle, in microseconds, not by sockets."""
-RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns", "uring_sqe_ns")
+RUNTIME_FIGURES = (
+    "call_ns",
+    "event_ns",
+    "descriptor_ns",
+    "error_ns",
+    "select_call_ns",
+    "request_ns",
+    "uring_sqe_ns",
+    "uring_call_ns",
+)
 """What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {
     name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)

@@ -18,6 +18,9 @@ class RingCosts(Checked):
     uring_sqe_ns: Figure = cost(
         0, "user", "runtime", "the runtime's share of one operation prepared for a ring", "0: a server in C"
     )
+    uring_call_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of one io_uring_enter, above call_ns", "0: a server in C"
+    )
     uring_setup_ns: Figure = cost(
         30_000, "system", "registration", "io_uring_setup, io_uring_register: pages and their mappings", "estimate"
     )

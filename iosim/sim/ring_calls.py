@@ -17,6 +17,7 @@ from iosim.sim.ring_operations import RingOperations
 from iosim.sim.thread import Thread
 from iosim.sim.work import (
     EVENT,
+    URING_CALL,
     URING_ENTER,
     URING_SETUP,
     URING_SQ_PASS,
@@ -118,7 +119,7 @@ class RingCalls(RingOperations):
     def _begin_enter(self, uring: Uring, ring: Ring, min_complete: int) -> None:
         if not uring.polled and uring.submitter is not self.thread:
             raise fail(errno.EEXIST)
-        self.work = (URING_ENTER, 1)
+        self.work = (URING_CALL, 1, URING_ENTER, 1)
         if ring.submissions:
             self.work += (URING_SQE, len(ring.submissions))
         if uring.publish(ring.submissions):
