@@ -167,6 +167,9 @@ class RingCalls(RingOperations):
             uring.spinning = True
         elif not uring.spun:
             uring.spun = uring.spinning = True
+            cpu = self.thread.cpu
+            assert cpu is not None
+            cpu.slice_end = self.clock.now  # who always runs has no claim left: whoever wakes takes its CPU (EEVDF)
             self.work = (URING_SQ_PASS, max(1, uring.idle_ns * 1000 // pass_ps))
             return CONTINUE
         else:

@@ -24,12 +24,6 @@ def mean_ns(result: Run) -> float:
     return value
 
 
-def duration_of(model: str, machine: str) -> int:
-    """Long enough for the ends of the window not to count. On one CPU the kernel's polling thread takes whole slices,
-    and all clients are answered in bursts, one in some 5 ms."""
-    return 1000 * MS if model == "uring_sqpoll" and MACHINES[machine].cpus == 1 else 50 * MS
-
-
 def clients_of(model: str) -> int:
     return {"blocking": 1, "prefork": 8}.get(model, 20)
 
@@ -39,13 +33,7 @@ def clients_of(model: str) -> int:
 def test_littles_law_of_a_closed_loop(model: str, machine: str) -> None:
     """N = X (R + Z): every client either thinks or waits. N and Z are given, X is counted, R is measured."""
     think_ns = 200_000
-    load = Load(
-        clients=clients_of(model),
-        think_ns=think_ns,
-        think="constant",
-        work_ns=10_000,
-        duration_ns=duration_of(model, machine),
-    )
+    load = Load(clients=clients_of(model), think_ns=think_ns, think="constant", work_ns=10_000, duration_ns=50 * MS)
     result = run(model, load, machine=MACHINES[machine])
     cycle_ns = mean_ns(result) + think_ns
     assert result.throughput_per_s * cycle_ns / 1e9 == pytest.approx(load.clients, rel=0.01)
