@@ -76,7 +76,7 @@ class Round:
 def hot(rounds: Rounds, scanned: tuple[int, ...]) -> tuple[Figures, dict[str, list[tuple[float, float]]]]:
     """(figures, figures with tiers: (sockets, ns) each) from the rounds of ``iosim.primitives``."""
     all_rounds = [Round(rounds, number) for number in range(len(rounds["getppid"]))]
-    fits = _fits(scanned) | _signal_fits()
+    fits = _fits(scanned) | _signal_fits() | _sync_fits()
     figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in fits.items()}
     tiers = {}
     for name, tiered in _tiers(scanned).items():
@@ -170,6 +170,12 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
         "clone_ns": (lambda r: thread["clone_ns"] * r["thread"], _THREAD),
         "thread_exit_ns": (lambda r: thread["thread_exit_ns"] * r["thread"], _THREAD),
         "epoll_del_ns": (lambda r: r["epoll del"] - r.trap, f"EPOLL_CTL_DEL, {above_trap}"),
+    }
+
+
+def _sync_fits() -> dict[str, tuple[Fit, str]]:
+    above_trap = "above one call that does nothing"
+    return {
         "eventfd_create_ns": (lambda r: r["eventfd"] - r.trap, f"eventfd, {above_trap}"),
         "eventfd_read_ns": (lambda r: r["eventfd read"] - r.trap, f"read of an eventfd, {above_trap}"),
         "eventfd_write_ns": (lambda r: r["eventfd write"] - r["write twin"], "write to an eventfd less to /dev/null"),

@@ -13,7 +13,7 @@ from iosim.machine import Machine
 from iosim.sim.alarm import Alarm
 from iosim.sim.clock import Clock
 from iosim.sim.cpu import Cpu, ThreadExit
-from iosim.sim.files import Blocked, File, Table, fail
+from iosim.sim.files import CONTINUE, Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.signals import Signals, User
@@ -85,6 +85,10 @@ class KernelCore:
     def _block(self, thread: Thread, call: Call, blocked: Blocked) -> bool:
         """The call cannot be answered yet. Under O_NONBLOCK the answer is EAGAIN (and True is returned), else the
         thread sleeps in it."""
+        if blocked is CONTINUE:
+            thread.call = call
+            thread.notified = True
+            return False
         if blocked.file is None or not blocked.file.flags & O_NONBLOCK:
             thread.call = call
             thread.wait_on(blocked)

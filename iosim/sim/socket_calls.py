@@ -17,6 +17,7 @@ from iosim.sim.epoll import Epoll, Item
 from iosim.sim.files import STATE_CHANGE, Blocked, File, Table, fail
 from iosim.sim.ports import LOOPBACK, Ports, listener_for
 from iosim.sim.sockets import Listener, Socket, Stream
+from iosim.sim.thread import Thread
 from iosim.sim.work import (
     ACCEPT,
     CLOSE,
@@ -126,10 +127,14 @@ class SocketCalls(DatagramCalls):
         if not listener.accept_queue:
             self.work = (READ_EMPTY, 1)
             return Blocked(listener, EPOLLIN, exclusive=True)
+        return self.take_connection(table, listener, flags)
+
+    def take_connection(self, table: Table, listener: Listener, flags: int) -> int:
+        """The oldest connection of a queue that is not empty, under the lowest free descriptor. Raises EMFILE."""
         table.check_room()
         stream = listener.take()
         stream.flags = flags & O_NONBLOCK
-        self.work = (ACCEPT, 1)
+        self.work += (ACCEPT, 1)
         if self.on_all_accepted is not None and not listener.accept_queue:
             self.on_all_accepted()
         return table.install(stream)
@@ -141,15 +146,19 @@ class SocketCalls(DatagramCalls):
             return self.read_other(stream, count)
         if not count:
             return b""  # sock_read_iter looks at nothing else then
+        data = self.receive(stream, count, READ, thread)
+        return Blocked(stream, EPOLLIN | EPOLLRDHUP) if data is None else data
+
+    def receive(self, stream: Stream, count: int, kind: int, reader: Thread) -> bytes | None:
+        """tcp_recvmsg: up to ``count`` bytes, b"" at end of file, None while there is nothing. ``kind`` is the price of
+        finding some; the latency is that of ``reader``. Raises what is pending."""
         data = stream.take(count)
         if not data:
-            self.work = (READ_EMPTY, 1)
-            if stream.ended:
-                return b""
-            return Blocked(stream, EPOLLIN | EPOLLRDHUP)
+            self.work += (READ_EMPTY, 1)
+            return b"" if stream.ended else None
         length = len(data)
-        self.work = (READ, 1, READ_BYTE, length)
-        if stream.requests and (whole := self.ledger.was_read(stream, length, thread, self.clock.now)):
+        self.work += (kind, 1, READ_BYTE, length)
+        if stream.requests and (whole := self.ledger.was_read(stream, length, reader, self.clock.now)):
             self.work += (REQUEST, whole)
         if stream.held_back or stream.client < 0:
             stream.has_read()
@@ -174,30 +183,36 @@ class SocketCalls(DatagramCalls):
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
             return self.write_other(stream, data)
-        done: int = thread.state or 0
-        if stream.ending:
-            try:
-                stream.check_writable()
-            except OSError:
-                if done:
-                    return done
-                raise
-        length = len(data)
-        while (taken := min(stream.free(), length - done)) > 0:
-            self.work += (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
-            if stream.client >= 0:
-                self.ledger.is_written(stream, taken, thread, self.clock.now)
-            else:
-                self._send(stream, data[done : done + taken])
-            done += taken
-            if done == length:
-                return done
-        self.found_full(stream)
-        if done == length or (done and stream.flags & O_NONBLOCK):
+        before: int = thread.state or 0
+        try:
+            done = self.transmit(stream, data, before, WRITE, thread)
+        except OSError:
+            if before:
+                return before
+            raise
+        if done == len(data) or (done and stream.flags & O_NONBLOCK):
             return done
         self.work += (WRITE_FULL, 1)
         thread.state = done
         return Blocked(stream, EPOLLOUT)
+
+    def transmit(self, stream: Stream, data: bytes, done: int, kind: int, writer: Thread) -> int:
+        """tcp_sendmsg: put what fits of ``data`` behind its first ``done`` bytes into the send buffer; how many are
+        done then. ``kind`` is the price of a message, the latency is that of ``writer``. Raises EPIPE and what is
+        pending."""
+        if stream.ending:
+            stream.check_writable()
+        length = len(data)
+        while (taken := min(stream.free(), length - done)) > 0:
+            self.work += (kind, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (kind, 1, WRITE_BYTE, taken)
+            if stream.client >= 0:
+                self.ledger.is_written(stream, taken, writer, self.clock.now)
+            else:
+                self._send(stream, data[done : done + taken])
+            done += taken
+        if done < length:
+            self.found_full(stream)
+        return done
 
     def found_full(self, stream: Stream) -> None:  # noqa: ARG002
         """A write has found less room than it needs."""
@@ -213,7 +228,7 @@ class SocketCalls(DatagramCalls):
 
     def close(self, fd: int) -> None:
         file = self.thread.table.remove(fd)
-        self.work = (CLOSE, 1) if isinstance(file, Stream | Listener | Datagram) else (FCNTL, 1)
+        self.work += (CLOSE, 1) if isinstance(file, Stream | Listener | Datagram) else (FCNTL, 1)
         if file.references == 0:
             self.release(file)
 

@@ -86,6 +86,18 @@ IO_SUBMIT: Final = KIND["io_submit_ns"]
 IO_POLL: Final = KIND["io_poll_ns"]
 IO_GETEVENTS: Final = KIND["io_getevents_ns"]
 IO_EVENT: Final = KIND["io_event_ns"]
+URING_SQE: Final = KIND["uring_sqe_ns"]
+URING_CALL: Final = KIND["uring_call_ns"]
+URING_SETUP: Final = KIND["uring_setup_ns"]
+URING_ENTER: Final = KIND["uring_enter_ns"]
+URING_OP: Final = KIND["uring_op_ns"]
+URING_FIRST: Final = KIND["uring_first_ns"]
+URING_ARM: Final = KIND["uring_arm_ns"]
+URING_TASK: Final = KIND["uring_task_ns"]
+URING_BUFFER: Final = KIND["uring_buffer_ns"]
+URING_RECV: Final = KIND["uring_recv_ns"]
+URING_SEND: Final = KIND["uring_send_ns"]
+URING_SQ_PASS: Final = KIND["uring_sq_pass_ns"]
 
 
 class Part(NamedTuple):
@@ -109,15 +121,17 @@ class Priced:
         self.kept = kept
 
     def split(self, elapsed_ns: int) -> tuple["Priced", "Priced"]:
-        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part."""
+        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part, but
+        for the passes of a polling thread: of those the rest may never be done."""
         head: list[Part] = []
         tail: list[Part] = []
         for part in self.parts:
             if elapsed_ns >= part.ns:
                 head.append(part)
             elif elapsed_ns > 0:
-                head.append(Part(part.kind, part.units, elapsed_ns))
-                tail.append(Part(part.kind, 0, part.ns - elapsed_ns))
+                done = part.units if part.kind != URING_SQ_PASS else part.units * elapsed_ns // part.ns
+                head.append(Part(part.kind, done, elapsed_ns))
+                tail.append(Part(part.kind, part.units - done, part.ns - elapsed_ns))
             else:
                 tail.append(part)
             elapsed_ns = max(0, elapsed_ns - part.ns)

@@ -26,6 +26,8 @@ from iosim.syscalls import (
     F_SETFL,
     F_SETOWN,
     F_SETSIG,
+    IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_SINGLE_ISSUER,
     O_ASYNC,
     O_NONBLOCK,
     POLLIN,
@@ -33,7 +35,9 @@ from iosim.syscalls import (
     SIGIO,
     SIGRTMIN,
     Address,
+    Cqe,
     PollFds,
+    Ring,
     SigInfo,
     accept4,
     bind,
@@ -45,6 +49,8 @@ from iosim.syscalls import (
     fcntl,
     getpid,
     getsockname,
+    io_uring_enter,
+    io_uring_setup,
     listen,
     nanosleep,
     poll,
@@ -58,6 +64,7 @@ from iosim.syscalls import (
 PATIENCE_S = 20
 SIGNALS = (SIGIO, SIGRTMIN, SIGRTMIN + 1)
 """What tests of signals block."""
+DEFERRED = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
 
 
 class World:
@@ -130,6 +137,26 @@ class World:
             while True:
                 sent += await write(fd, bytes(1 << 20))
         return sent
+
+    async def ring(self, flags: int = DEFERRED, entries: int = 64, idle_ms: int = 50) -> Ring:
+        """A ring; the test is skipped where the host forbids io_uring."""
+        try:
+            return await io_uring_setup(entries, flags, idle_ms)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EPERM):
+                pytest.skip(str(error))
+            raise
+
+    async def completions(self, ring: Ring, count: int = 1) -> list[tuple[Any, int]]:
+        """(user_data, result) of the ring's next so many completions."""
+        found: list[Cqe] = []
+        while len(found) < count:
+            found += await io_uring_enter(ring, count - len(found))
+        return [(cqe.user_data, cqe.res) for cqe in found]
+
+    async def completes_nothing(self, ring: Ring) -> bool:
+        """No completion comes, however long the kernel works on what it has."""
+        return await io_uring_enter(ring, 1, 20) == []
 
     async def until_asleep(self) -> None:
         """Until all other threads and children sleep in the kernel. On a busy host no fixed time is long enough."""
