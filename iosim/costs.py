@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import Field, field_validator, model_validator
 
 from iosim.checked import Checked
+from iosim.costs_aio import AioCosts
 from iosim.costs_signals import SignalCosts
 from iosim.costs_sync import SyncCosts
 from iosim.costs_udp import UdpCosts
@@ -34,7 +35,7 @@ class Provenance(Checked):
     sources: dict[str, str] = Field(default_factory=dict, description="figure → source, where it is not the default's")
 
 
-class Costs(UdpCosts, SyncCosts, SignalCosts, Provenance):
+class Costs(UdpCosts, AioCosts, SyncCosts, SignalCosts, Provenance):
     """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
 
     Raises ValueError in one line that names the figure, what came and what is allowed.

@@ -192,6 +192,11 @@ def _signal_fits() -> dict[str, tuple[Fit, str]]:
             ),
             "sigio on scripted answers less blocking and one trap; and a wait refused less a read refused",
         ),
+        "signal_owner_ns": (lambda r: r["signal owner"] - r["signal twin"], "F_SETOWN less F_SETFL"),
+        "signal_arm_ns": (
+            lambda r: r["signal arm"] - r["signal twin"],
+            "F_SETFL with O_ASYNC less one without",
+        ),
         "signal_send_ns": (
             lambda r: r["write signalled"] - r["write unsignalled"],
             "write of 64 bytes to a socket that raises a signal, less one to a socket that does not",

@@ -30,6 +30,7 @@ from iosim.syscalls import (
     EPOLL_CTL_MOD,
     EPOLLIN,
     F_SETFL,
+    F_SETOWN,
     F_SETSIG,
     FD_SETSIZE,
     O_ASYNC,
@@ -46,6 +47,7 @@ from iosim.syscalls import (
     epoll_ctl,
     epoll_wait,
     eventfd,
+    fcntl,
     fork,
     futex_wake,
     getpid,
@@ -222,15 +224,18 @@ class Bench:
         amiss."""
         near, far = self.near[:BATCH], self.far[:BATCH]
         self.kernel.sigprocmask(SIG_BLOCK, (SIGRTMIN,))
+        self.time("signal owner", fcntl, [(fd, F_SETOWN, os.getpid()) for fd in far])
+        self.time("signal twin", fcntl, [(fd, F_SETFL, 0) for fd in far])
         for fd in far:
             # this thread alone, not the process: a thread that blocks nothing would be ended by it, and all with it
             _fcntl.fcntl(fd, F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, _thread.get_native_id()))
             _fcntl.fcntl(fd, F_SETSIG, SIGRTMIN)
-        for probe, flags in (("settle", 0), ("write unsignalled", 0), ("write signalled", O_ASYNC)):
+        for probe in ("settle", "write unsignalled", "write signalled"):
             for one, other in zip(near, far, strict=True):  # in turns, as in ``_messages``
                 os.write(other, MESSAGE)
                 os.read(one, 4096)
-                _fcntl.fcntl(other, F_SETFL, flags)
+            if probe == "write signalled":
+                self.time("signal arm", fcntl, [(fd, F_SETFL, O_ASYNC) for fd in far])
             self.time(probe, write, [(fd, MESSAGE) for fd in near])
             for fd in far:
                 os.read(fd, 4096)

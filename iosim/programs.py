@@ -114,7 +114,9 @@ def bind_params(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def workers_for(model: Model, connections: int) -> dict[str, int]:
     """The parameters under which so many connections are served at once: a worker that blocks is held by one of them,
-    so that each needs its own; any other serves many."""
+    so that each needs its own, and so is a helper thread of POSIX AIO; any other serves many."""
+    if "aio_threads" in model.params:
+        return {"aio_threads": connections}
     return {"workers": connections} if model.kind == "blocking" and "workers" in model.params else {}
 
 

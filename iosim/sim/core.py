@@ -112,10 +112,13 @@ class KernelCore:
         standard_streams: list[File | None] = [File(self.readable) for _ in range(3)]
         return Table(self.readable, self.machine.nofile, standard_streams)
 
-    def start_thread(self, process: Process, code: Code, starter: Thread | None = None) -> Thread:
-        """One thread more in this process, runnable at once where whoever starts it may run."""
+    def start_thread(
+        self, process: Process, code: Code, starter: Thread | None = None, census: dict[str, int] | None = None
+    ) -> Thread:
+        """One thread more in this process, runnable at once where whoever starts it may run. One of a library counts
+        its calls in a census of its own."""
         tid = self._new_id() if process.threads else process.pid
-        thread = Thread(tid, process, code, self.scheduler)
+        thread = Thread(tid, process, code, self.scheduler, self.census if census is None else census)
         thread.affinity = None if starter is None else starter.affinity
         process.threads[thread] = None
         self.peak_threads = max(self.peak_threads, sum(len(p.threads) for p in self.processes.values()))

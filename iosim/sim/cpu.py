@@ -67,7 +67,7 @@ class Cpu:
         thread has been switched to meanwhile."""
         thread, clock, kernel, account = self.thread, self.clock, self.kernel, self.account
         assert thread is not None
-        send, census = thread.code.send, kernel.census
+        send, census = thread.code.send, thread.census
         while True:  # here every bill is paid, but for what a preempted thread owes
             if thread.departing is not None and thread.owed is None:
                 if thread.departing is LEAVES:

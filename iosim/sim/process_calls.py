@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from iosim.sim.cpu import LEAVES, ThreadExit
-from iosim.sim.datagram_calls import DatagramCalls
 from iosim.sim.files import Blocked, fail
 from iosim.sim.polling import Sleeper
+from iosim.sim.socket_calls import SocketCalls
 from iosim.sim.thread import Process, Thread
 from iosim.sim.work import CLONE, COMPUTE, FCNTL, FORK, WAKE
 from iosim.syscalls import EPOLLIN, Program
 
 
-class ProcessCalls(DatagramCalls):
+class ProcessCalls(SocketCalls):
     """clone(2), fork(2), wait(2), exit_group(2), nanosleep(2), and the program's own work."""
 
     def clone(self, program: Program, *args: Any) -> int:

@@ -7,7 +7,7 @@ from iosim.sim.files import Blocked, File, fail
 from iosim.sim.process_calls import ProcessCalls
 from iosim.sim.signals import LAST_SIGNAL, Fasync, fasync_of, mask_of
 from iosim.sim.sockets import Stream
-from iosim.sim.work import FCNTL, SIGNAL_CALL, SIGNAL_SEND, SIGNAL_TAKE, SIGNAL_WAIT
+from iosim.sim.work import FCNTL, NO_WORK, SIGNAL_ARM, SIGNAL_CALL, SIGNAL_OWNER, SIGNAL_SEND, SIGNAL_TAKE, SIGNAL_WAIT
 from iosim.syscalls import (
     F_GETFL,
     F_GETOWN,
@@ -28,6 +28,8 @@ class SignalCalls(ProcessCalls):
     """sigprocmask(2), sigwaitinfo(2), sigtimedwait(2), the queue's limit; fcntl(2) of the files that raise them."""
 
     signals_raised = 0
+    fasyncs = 0
+    """Files that raise signals, or may."""
 
     def sigprocmask(self, how: int, signals: tuple[int, ...]) -> None:
         pending, mask = self.thread.process.signals, mask_of(signals)
@@ -83,8 +85,10 @@ class SignalCalls(ProcessCalls):
         if command == F_GETFL:
             return super().fcntl(fd, command) | (O_ASYNC if fasync is not None and fasync.armed else 0)
         if command == F_SETFL:
-            self._arm(fd, file, fasync, argument & O_ASYNC)
-            return super().fcntl(fd, command, argument)
+            armed = self._arm(fd, file, fasync, argument & O_ASYNC)
+            answer = super().fcntl(fd, command, argument)
+            self.work += (SIGNAL_ARM, 1) if armed else NO_WORK
+            return answer
         self.work = (FCNTL, 1)
         if command == F_GETOWN:
             return fasync.owner if fasync is not None else 0
@@ -94,6 +98,7 @@ class SignalCalls(ProcessCalls):
             if argument and argument not in self.processes:
                 raise fail(errno.ESRCH)
             self._fasync(file, fasync).owner = argument
+            self.work = (FCNTL, 1, SIGNAL_OWNER, 1)
         elif command == F_SETSIG:
             if not 0 <= argument <= LAST_SIGNAL:
                 raise fail(errno.EINVAL)
@@ -102,19 +107,22 @@ class SignalCalls(ProcessCalls):
             return super().fcntl(fd, command, argument)
         return 0
 
-    def _arm(self, fd: int, file: File, fasync: Fasync | None, wanted: int) -> None:
-        """fasync_helper. An epoll descriptor raises none."""
+    def _arm(self, fd: int, file: File, fasync: Fasync | None, wanted: int) -> bool:
+        """fasync_helper. An epoll descriptor raises none. True when the file is armed by this."""
         if wanted and not isinstance(file, Epoll):
             fasync = self._fasync(file, fasync)
             if not fasync.armed:
                 fasync.armed, fasync.fd, fasync.misses_room = True, fd, False
+                return True
         elif fasync is not None:
             fasync.armed = False
+        return False
 
     def _fasync(self, file: File, fasync: Fasync | None) -> Fasync:
         """The file's, or a new one."""
         if fasync is None:
             fasync = Fasync(self.raise_signal)
+            self.fasyncs += 1
             file.add_waiter(fasync)
         return fasync
 
@@ -131,6 +139,7 @@ class SignalCalls(ProcessCalls):
         fasync = fasync_of(file)
         if fasync is not None:
             file.remove_waiter(fasync)
+            self.fasyncs -= 1
         super().release(file)
 
     def found_full(self, stream: Stream) -> None:

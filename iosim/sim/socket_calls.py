@@ -11,12 +11,11 @@ from collections.abc import Callable
 from iosim.costs import Costs
 from iosim.machine import Machine
 from iosim.sim.clock import Clock
+from iosim.sim.datagram_calls import DatagramCalls
 from iosim.sim.datagrams import Datagram
 from iosim.sim.epoll import Epoll, Item
 from iosim.sim.files import STATE_CHANGE, Blocked, File, Table, fail
-from iosim.sim.ledger import Ledger
 from iosim.sim.ports import LOOPBACK, Ports, listener_for
-from iosim.sim.readiness_calls import ReadinessCalls
 from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.work import (
     ACCEPT,
@@ -46,24 +45,20 @@ from iosim.syscalls import (
     Address,
 )
 
-FIRST_UDP_PORT = 49152
-"""Where UDP begins to look for a free port: Linux picks at random, so both protocols hardly ever give one number."""
 SYN_RETRY_NS = 1_000_000_000
 SYN_RETRIES = 6
 O_RDWR = 2
 
 
-class SocketCalls(ReadinessCalls):
+class SocketCalls(DatagramCalls):
     """socket(2) and what follows from it."""
 
-    ledger: Ledger
     on_all_accepted: Callable[[], None] | None = None
     """Called when the accept queue of a listener has been emptied."""
 
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
         super().__init__(clock, costs, machine)
         self.tcp: Ports[Socket | Listener] = Ports()
-        self.udp: Ports[Datagram] = Ports(FIRST_UDP_PORT)
         self.loopback = self.machine.network == "loopback"
 
     def socket(self, type: int = SOCK_STREAM) -> int:
@@ -82,7 +77,7 @@ class SocketCalls(ReadinessCalls):
             self._bind_anew(socket, address)
             return
         if not isinstance(socket, Socket | Datagram) or socket.bound:
-            raise refused(socket)
+            raise _refused(socket)
         host, port = address
         socket.address = (
             host,
@@ -94,9 +89,11 @@ class SocketCalls(ReadinessCalls):
         """A connection that is over gave its port back and may have another; it is of no use to it."""
         host, port = address
         self.tcp.remove_stream(stream)
-        stream.address = (host, self.tcp.check(port))
-        self.tcp.add_stream(stream)
-        stream.bound_anew = True
+        try:
+            stream.address = (host, self.tcp.check(port))
+            stream.bound_anew = True
+        finally:
+            self.tcp.add_stream(stream)
 
     def listen(self, fd: int, backlog: int = 4096) -> None:
         socket = self.thread.table.get(fd)
@@ -106,7 +103,7 @@ class SocketCalls(ReadinessCalls):
             socket.backlog = backlog
             return
         if not isinstance(socket, Socket) or socket.connecting_to is not None:
-            raise refused(socket, errno.EOPNOTSUPP)
+            raise _refused(socket, errno.EOPNOTSUPP)
         if not socket.bound:
             socket.address = ("0.0.0.0", self.tcp.free())
         listener = Listener(socket, backlog)
@@ -124,7 +121,7 @@ class SocketCalls(ReadinessCalls):
         table = thread.table
         listener = table.get(fd)
         if not isinstance(listener, Listener):
-            raise refused(listener, errno.EOPNOTSUPP)
+            raise _refused(listener, errno.EOPNOTSUPP)
         self.ledger.end_readiness_call(thread)
         if not listener.accept_queue:
             self.work = (READ_EMPTY, 1)
@@ -160,12 +157,16 @@ class SocketCalls(ReadinessCalls):
 
     def read_other(self, file: File, count: int) -> bytes | Blocked:
         """Read a file that is no stream."""
-        if isinstance(file, Socket | Listener) and not count:
+        if isinstance(file, Socket | Listener | Datagram) and not count:
             return b""
+        if isinstance(file, Datagram):
+            return self.read_datagram(file, count)
         raise fail(errno.ENOTCONN if isinstance(file, Socket | Listener) else errno.EINVAL)
 
-    def write_other(self, file: File, data: bytes) -> int | Blocked:  # noqa: ARG002  (for files that can be written)
+    def write_other(self, file: File, data: bytes) -> int | Blocked:
         """Write to a file that is no stream."""
+        if isinstance(file, Datagram):
+            return self.write_datagram(file, data)
         raise fail(errno.EPIPE if isinstance(file, Socket | Listener) else errno.EINVAL)
 
     def write(self, fd: int, data: bytes) -> int | Blocked:
@@ -277,7 +278,8 @@ class SocketCalls(ReadinessCalls):
             self._announce(fd, file)
             return None
         if isinstance(file, Datagram):
-            raise fail(errno.EOPNOTSUPP)  # see iosim.sim.datagrams
+            self.connect_datagram(file, address)
+            return None
         if not isinstance(file, Socket):
             raise fail(errno.EISCONN if isinstance(file, Listener) else errno.ENOTSOCK)
         if file.connecting_to is not None:
@@ -325,14 +327,14 @@ class SocketCalls(ReadinessCalls):
         table.replace(fd, ours)
         if listener is None or not admitted:
             ours.refuse(errno.ETIMEDOUT if listener is not None else errno.ECONNREFUSED)
-        else:
+        self.readable.became_readable(ours)
+        ours.notify(ours.mask())  # by the SYN-ACK; the listener learns of it by the ACK that follows
+        if listener is not None and admitted:
             theirs = self.new_stream(listener.address, listener.reuse_port)
             theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
             self.work += (INPUT, 1, ACCEPT, 1)
             listener.establish(theirs)
-        self.readable.became_readable(ours)
-        ours.notify(ours.mask())
 
     def new_stream(self, address: Address, reuse_port: bool) -> Stream:
         """An end of a connection, counted as a living socket that uses its port."""
@@ -347,7 +349,7 @@ class SocketCalls(ReadinessCalls):
         self.tcp.remove_stream(stream)
 
 
-def refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
+def _refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
     """A socket in the wrong state is EINVAL, or what datagram sockets say; another file is no socket at all."""
     if isinstance(file, Datagram):
         return fail(of_datagrams)

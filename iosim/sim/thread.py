@@ -37,6 +37,7 @@ class Thread:
         "affinity",
         "asleep",
         "call",
+        "census",
         "code",
         "compute_ns",
         "cpu",
@@ -64,12 +65,14 @@ class Thread:
         "wake_from",
     )  # fmt: skip
 
-    def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler") -> None:
+    def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler", census: dict[str, int]) -> None:
         self.tid = tid
         self.process = process
         self.table = process.table
         self.code = code
         self.scheduler = scheduler
+        self.census = census
+        """Where its calls are counted; by their names it is told which calls it may make."""
         self.cpu: Cpu | None = None
         self.affinity: dict[Cpu, None] | None = None
         """The CPUs that it may run on; None for all, which is quicker."""

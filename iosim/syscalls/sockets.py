@@ -91,7 +91,9 @@ def getsockname(fd: int) -> Trap[Address]:
 
 @coroutine
 def connect(fd: int, address: Address) -> Trap[None]:
-    """connect(2). Errors: ECONNREFUSED, EISCONN, EINPROGRESS and EALREADY under O_NONBLOCK."""
+    """connect(2). A datagram socket only learns its peer: write then sends to it, only its datagrams come in, and
+    ECONNREFUSED meets the call after one that found nobody there. Errors: ECONNREFUSED, EISCONN, EINPROGRESS and
+    EALREADY under O_NONBLOCK."""
     return (yield "connect", (fd, address))
 
 

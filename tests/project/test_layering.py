@@ -15,7 +15,7 @@ BASE = {
     "iosim.show", "iosim.stats", "iosim.syscalls", "iosim.trace", "iosim.units",
 }  # fmt: skip
 """Modules that both worlds may use; they use each other and nothing above."""
-CLOCKLESS = ("files", "sockets", "datagrams", "ports", "epoll", "polling", "eventfd", "signals")
+CLOCKLESS = ("files", "sockets", "datagrams", "ports", "epoll", "polling", "eventfd", "signals", "aio", "aio_library")
 """State of the simulated kernel that needs no clock: tested without a simulation."""
 
 

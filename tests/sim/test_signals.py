@@ -121,6 +121,14 @@ def test_a_queued_signal_takes_80_bytes(tmp_path: Path) -> None:
     assert (queued["total"] or 0) - (none["total"] or 0) == 50 * 80
 
 
+def test_a_socket_that_raises_signals_takes_112_bytes_more() -> None:
+    load = Load(clients=100, rate_per_s=1000, duration_ns=10 * MS)
+    sigio, select = (run(name, load).memory_bytes for name in ("sigio", "select_loop"))
+    assert sigio is not None
+    assert select is not None
+    assert (sigio["total"] or 0) - (select["total"] or 0) == (100 + 1) * 112  # and the listener
+
+
 def test_the_end_of_a_process_frees_its_queue() -> None:
     async def program() -> None:
         for client, _ in await pairs(20):
