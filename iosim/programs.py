@@ -86,7 +86,7 @@ def find(name_or_path: str | os.PathLike[str]) -> Model:
     return Model(
         name=path.stem,
         path=path,
-        thesis=" ".join(document.partition("\n\n")[0].split()),
+        thesis=" ".join(document.partition("\n\n")[0].split()).replace("``", ""),
         kind=_field(document, "Kind"),
         manual_pages=_listed(_field(document, "Manual pages")),
         timing_dependent=_listed(re.sub(r"\([^)]*\)", "", _field(document, "Timing-dependent calls"))),
