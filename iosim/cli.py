@@ -101,15 +101,17 @@ def _study(
 
 @_command("iosim list --json")
 def _list(as_json: JsonOption = False) -> None:
-    """The I/O models: what each is, and its parameters."""
-    found = models()
+    """The I/O models: what each is, its parameters, and whether this host can run it for real."""
+    from iosim.real.abilities import obstacle
+
+    found = [(model, obstacle(model.calls)) for model in models()]
     if as_json:
-        print(json.dumps([_described(model) for model in found]))
+        print(json.dumps([_described(model, reason) for model, reason in found]))
     else:
         _print(show.catalogue(found))
 
 
-def _described(model: Model) -> dict[str, Any]:
+def _described(model: Model, reason: str | None) -> dict[str, Any]:
     return {
         "name": model.name,
         "kind": model.kind,
@@ -117,6 +119,8 @@ def _described(model: Model) -> dict[str, Any]:
         "manual_pages": model.manual_pages,
         "timing_dependent": model.timing_dependent,
         "params": {name: default for name, (_, default) in model.params.items()},
+        "measurable": reason is None,
+        "obstacle": reason,
     }
 
 
@@ -156,6 +160,11 @@ def _compare(models: ModelsArgument, asked: Asked, world: WorldOption = "sim") -
     unknown = [name for name in asked.params if not any(name in model.params for model in found)]
     if unknown:
         raise ValueError(f"--set: none of {', '.join(models)} has a parameter {unknown[0]!r}")
+    if world == "real":
+        from iosim.real.abilities import require
+
+        for model in found:
+            require(model)
     known = [{key: value for key, value in asked.params.items() if key in model.params} for model in found]
     bound = [bind_params(model, params) for model, params in zip(found, known, strict=True)]
     results: list[Run] = []

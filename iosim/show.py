@@ -88,16 +88,31 @@ def comparison(runs: Sequence[Run]) -> Table:
 _COMPARED = "busy: of all CPU time; CPU, calls: per completed request; memory: kernel's"
 
 
-def catalogue(models: Iterable[Model]) -> Table:
-    """The models, one a row."""
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    table.add_column("model", style="bold cyan", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("thesis, parameters")
-    for model in models:
-        params = "".join(f"\n--set {name}={default}" for name, (_, default) in model.params.items())
-        table.add_row(model.name, model.kind, Text.assemble(model.thesis, (params, "green")))
+KINDS = ("blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous")
+"""Stevens' order."""
+
+
+def catalogue(models: Sequence[tuple[Model, str | None]]) -> Table:
+    """The models, by kind, one a row; with each the reason why this host cannot run it for real, if there is one."""
+    table = Table(box=None, padding=(0, 1), header_style="bold", caption=_LISTED, caption_justify="left")
+    table.add_column("model", style="cyan", no_wrap=True)
+    table.add_column("real", no_wrap=True)
+    table.add_column("what it is, its parameters, its manual pages")
+    kinds = dict.fromkeys((*KINDS, *(model.kind for model, _ in models)))
+    for kind in kinds:
+        of_kind = [(model, reason) for model, reason in models if model.kind == kind]
+        if of_kind:
+            table.add_row(Text(kind or "of no kind", style="bold"))
+        for model, reason in of_kind:
+            params = "".join(f"\n--set {name}={default}" for name, (_, default) in model.params.items())
+            pages = "\n" + ", ".join(model.manual_pages) if model.manual_pages else ""
+            why = f"\nnot for real: {reason}" if reason else ""
+            described = Text.assemble(model.thesis, (params, "green"), (pages, "dim"), (why, "yellow"))
+            table.add_row(f"  {model.name}", Text("no", "yellow") if reason else "yes", described)
     return table
+
+
+_LISTED = "real: can this host run it with `iosim measure`?"
 
 
 def price_list(costs: Costs) -> Table:

@@ -1,8 +1,9 @@
 """The server's process: ``main`` drives one model on this host's kernel until it is killed.
 
 It imports no more than it needs, because a forked worker starts with a copy of it. What it reads and writes is said in
-``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``cpus`` (numbers) and ``census`` (descriptor); the
-answer is one line with ``port``, later perhaps one with ``error``.
+``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``reuse_port`` (others may join the listener's
+port), ``cpus`` (numbers) and ``census`` (descriptor); the answer is one line with ``port``, later perhaps one with
+``error``.
 """
 
 import faulthandler
@@ -38,7 +39,7 @@ def main() -> None:
         server = _load(model)
         kernel = RealKernel(Census(spec["census"]).new_row)
         kernel.failures = _Failures(model)
-        listener, port = _listener()
+        listener, port = _listener(spec["reuse_port"])
         tell(port=port)
         drive(kernel, server(listener, **spec["params"]))
     except BaseException as error:
@@ -56,8 +57,9 @@ class _Failures(list[BaseException]):
         _fail(self._model, error)
 
 
-def _listener() -> tuple[int, int]:
+def _listener(reuse_port: bool) -> tuple[int, int]:
     made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
     made.bind((HOST, 0))
     made.listen(BACKLOG)

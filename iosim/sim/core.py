@@ -16,6 +16,7 @@ from iosim.sim.cpu import Cpu, ThreadExit
 from iosim.sim.files import CONTINUE, Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
+from iosim.sim.signals import Signals, User
 from iosim.sim.thread import Code, Process, Thread
 from iosim.sim.work import ERROR, NO_WORK, SLEEP, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
@@ -39,6 +40,7 @@ class KernelCore:
         self.tracer: Tracer | None = None
         self.readable = ReadableFiles()
         self.processes: dict[int, Process] = {}
+        self.user = User()
         self.next_id = 1
         self.voluntary_switches = 0
         self.involuntary_switches = 0
@@ -51,8 +53,8 @@ class KernelCore:
         """The call's work is done: what it sends leaves now."""
         raise AssertionError("only the whole kernel sends")
 
-    def thread_ended(self, thread: Thread) -> None:  # noqa: ARG002
-        """The thread has returned or exited."""
+    def thread_leaves(self, thread: Thread) -> None:  # noqa: ARG002
+        """The thread has ended, or must go on on another CPU."""
         raise AssertionError("only the whole kernel ends threads")
 
     def enter(self, thread: Thread, call: Call, account: Account) -> Priced:
@@ -99,11 +101,14 @@ class KernelCore:
 
     # --- threads
 
-    def start_process(self, code: Code, table: Table | None = None, parent: Process | None = None) -> Process:
+    def start_process(
+        self, code: Code, table: Table | None = None, parent: Process | None = None, starter: Thread | None = None
+    ) -> Process:
         """A process whose first thread runs this code."""
-        process = Process(self._new_id(), table or self.new_table(), parent)
+        signals = parent.signals.of_child() if parent else Signals(self.readable, self.user, self.machine.sigpending)
+        process = Process(self._new_id(), table or self.new_table(), signals, parent)
         self.processes[process.pid] = process
-        self.start_thread(process, code)
+        self.start_thread(process, code, starter)
         return process
 
     def new_table(self) -> Table:
@@ -111,14 +116,22 @@ class KernelCore:
         standard_streams: list[File | None] = [File(self.readable) for _ in range(3)]
         return Table(self.readable, self.machine.nofile, standard_streams)
 
-    def start_thread(self, process: Process, code: Code) -> Thread:
-        """One thread more in this process, runnable at once."""
+    def start_thread(
+        self, process: Process, code: Code, starter: Thread | None = None, census: dict[str, int] | None = None
+    ) -> Thread:
+        """One thread more in this process, runnable at once where whoever starts it may run. One of a library counts
+        its calls in a census of its own."""
         tid = self._new_id() if process.threads else process.pid
-        thread = Thread(tid, process, code, self.scheduler)
+        thread = Thread(tid, process, code, self.scheduler, self.census if census is None else census)
+        thread.affinity = None if starter is None else starter.affinity
         process.threads[thread] = None
         self.peak_threads = max(self.peak_threads, sum(len(p.threads) for p in self.processes.values()))
         self.scheduler.make_runnable(thread)
         return thread
+
+    def all_asleep(self) -> bool:
+        """Does no thread run, or wait for a CPU?"""
+        return all(thread.asleep for process in self.processes.values() for thread in process.threads)
 
     def close_programs(self) -> None:
         """The simulation is over: no program goes on, not even one that never came to run."""

@@ -72,7 +72,7 @@ class RingOperations(AioCalls):
         except OSError as error:
             res = -(error.errno or errno.EIO)
         if res is None:
-            self._arm(operation)
+            self._arm_poll(operation)
         else:
             self._complete(operation, res)
 
@@ -175,7 +175,7 @@ class RingOperations(AioCalls):
                 uring.add_task_work(operation)
         return len(found)
 
-    def _arm(self, operation: Operation) -> None:
+    def _arm_poll(self, operation: Operation) -> None:
         """io_arm_poll_handler; its price has the attempt in it that found nothing."""
         operation.ring.operations[operation] = None
         if not operation.armed:
