@@ -4,7 +4,7 @@ Kind: asynchronous. Manual pages: io_setup(2), io_submit(2), io_getevents(2), ac
 Timing-dependent calls: io_submit, io_getevents (how many requests share a turn).
 """
 
-from iosim.protocol import Conversation, respond, send_some
+from iosim.protocol import Conversation, answer, send_some
 from iosim.syscalls import IOCB_CMD_POLL, POLLIN, POLLOUT, SOCK_NONBLOCK, Iocb
 from iosim.syscalls import accept4, close, io_getevents, io_setup, io_submit, read
 
@@ -26,10 +26,7 @@ async def server(listener: int, *, nr_events: int = 16384) -> None:
                 if not await send_some(fd, conversations[fd]):
                     wanted = POLLOUT
             elif data := await read(fd):
-                conversation = conversations[fd]
-                for request in conversation.requests(data):
-                    conversation.unsent += await respond(request)
-                if conversation.unsent and not await send_some(fd, conversation):
+                if not await answer(fd, conversations[fd], data):
                     wanted = POLLOUT
             else:
                 del conversations[fd]

@@ -73,6 +73,9 @@ class ProcessCalls(ReadinessCalls):
             os._exit(status)
         raise ProgramExit(status)
 
+    def getpid(self) -> int:
+        return os.getpid()
+
     def nanosleep(self, duration_ns: int) -> None:
         if duration_ns < 0:
             raise OSError(EINVAL, os.strerror(EINVAL))

@@ -1,5 +1,6 @@
-"""How the clients connect: in groups, before the load begins; where several listeners may share the port, not before
-the server has gone to sleep, for whoever comes earlier is in the queue of the first one.
+"""How the clients connect: in groups, before the load begins, and not before the server has gone to sleep. So it is in
+a real run, and by then a program has armed what it waits with. (On a shared port, who came earlier would stand in the
+queue of the first listener.)
 
 *Models*: the handshake; a SYN or an ACK that meets a full queue, and is sent again after 1, 2, 4 … s; SO_REUSEPORT.
 *Does not model*: the server's work for a handshake in softirq.
@@ -59,12 +60,8 @@ class Connecting:
         kernel.on_all_accepted = self._accepted_all
 
     def start(self) -> None:
-        """Open the first connections."""
-        if self.listener.reuse_port:
-            self._look(Alarm(self._look, None))
-        else:
-            self._under_way = True
-            self.clock.call_at(self.clock.now, self._connect_group, 0)
+        """Open the first connections, when the server has started: when it sleeps."""
+        self._look(Alarm(self._look, None))
 
     def _look(self, _alarm: Alarm) -> None:
         """Does the server sleep?"""

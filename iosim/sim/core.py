@@ -13,9 +13,10 @@ from iosim.machine import Machine
 from iosim.sim.alarm import Alarm
 from iosim.sim.clock import Clock
 from iosim.sim.cpu import Cpu, ThreadExit
-from iosim.sim.files import Blocked, File, Table, fail
+from iosim.sim.files import CONTINUE, Blocked, File, Table, fail
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
+from iosim.sim.signals import Signals, User
 from iosim.sim.thread import Code, Process, Thread
 from iosim.sim.work import ERROR, NO_WORK, SLEEP, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
@@ -39,6 +40,7 @@ class KernelCore:
         self.tracer: Tracer | None = None
         self.readable = ReadableFiles()
         self.processes: dict[int, Process] = {}
+        self.user = User()
         self.next_id = 1
         self.voluntary_switches = 0
         self.involuntary_switches = 0
@@ -83,6 +85,10 @@ class KernelCore:
     def _block(self, thread: Thread, call: Call, blocked: Blocked) -> bool:
         """The call cannot be answered yet. Under O_NONBLOCK the answer is EAGAIN (and True is returned), else the
         thread sleeps in it."""
+        if blocked is CONTINUE:
+            thread.call = call
+            thread.notified = True
+            return False
         if blocked.file is None or not blocked.file.flags & O_NONBLOCK:
             thread.call = call
             thread.wait_on(blocked)
@@ -99,7 +105,8 @@ class KernelCore:
         self, code: Code, table: Table | None = None, parent: Process | None = None, starter: Thread | None = None
     ) -> Process:
         """A process whose first thread runs this code."""
-        process = Process(self._new_id(), table or self.new_table(), parent)
+        signals = parent.signals.of_child() if parent else Signals(self.readable, self.user, self.machine.sigpending)
+        process = Process(self._new_id(), table or self.new_table(), signals, parent)
         self.processes[process.pid] = process
         self.start_thread(process, code, starter)
         return process

@@ -161,6 +161,17 @@ class Cpu:
         if self.queue and self.burst_end > self.slice_end:
             self.clock.call_at(max(now, self.slice_end), self._slice_over, self.serial)
 
+    def burst_of(self, thread: "Thread") -> int:
+        """How much of its burst this thread has done; -1 if it is in none."""
+        return self._burst_so_far() if self.thread is thread and self.bill is not None else -1
+
+    def shorten(self, bill: Priced) -> None:
+        """The burst under way ends earlier than it was to: with this bill."""
+        assert self.bill is not None
+        self.burst_end -= self.bill.ns - bill.ns
+        self.bill = bill
+        self.clock.call_at(max(self.clock.now, self.burst_end), self._burst_over, self.serial)
+
     def _burst_over(self, alarm: Alarm) -> None:
         if alarm.value != self.serial or self.bill is None:
             return

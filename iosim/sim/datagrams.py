@@ -1,17 +1,18 @@
 """UDP sockets. They know no clock.
 
 *Models*: datagrams that are received whole, cut off or lost, never merged; a receive buffer that counts the memory of a
-datagram and not its bytes, and drops what finds no room (net/ipv4/udp.c); the poll events (udp_poll).
-*Does not model*: connect(2) on a datagram socket, the ICMP error behind a refused datagram, multicast, fragments, a
-send buffer (over loopback a datagram has left it when the call returns).
+datagram and not its bytes, and drops what finds no room (net/ipv4/udp.c); a peer, and that nobody is there to hear it;
+the poll events (udp_poll).
+*Does not model*: multicast, fragments, a send buffer (over loopback a datagram has left it when the call returns).
 *Differs from Linux*: memory that was read is free at once; Linux may give it back in batches of a quarter buffer.
 """
 
+import errno
 from collections import deque
 from typing import Final
 
-from iosim.sim.files import File, Watcher
-from iosim.syscalls import EPOLLIN, EPOLLOUT, Address
+from iosim.sim.files import File, Watcher, fail
+from iosim.syscalls import EPOLLERR, EPOLLIN, EPOLLOUT, Address
 
 LARGEST_BYTES: Final = 65_507
 """What one datagram holds: 65,535 without the headers of IP and UDP."""
@@ -36,13 +37,17 @@ def memory_of(length: int) -> int:
 class Datagram(File):
     """A UDP socket."""
 
-    __slots__ = ("address", "bound", "buffer_bytes", "dropped", "memory", "queue", "reuse_port")
+    __slots__ = ("address", "bound", "buffer_bytes", "dropped", "error", "memory", "peer", "queue", "reuse_port")
 
     def __init__(self, watcher: Watcher, flags: int = 0) -> None:
         super().__init__(watcher, flags)
         self.address: Address | None = None
         self.bound = False
         self.reuse_port = False
+        self.peer: Address | None = None
+        """Whom connect(2) named: only his datagrams come in."""
+        self.error = 0
+        """The errno that the next call meets (SO_ERROR)."""
         self.queue: deque[tuple[bytes, Address]] = deque()
         self.buffer_bytes = DEFAULT_BUFFER_BYTES
         self.memory = 0
@@ -50,7 +55,7 @@ class Datagram(File):
         self.dropped = 0
 
     def mask(self) -> int:
-        return EPOLLIN | EPOLLOUT if self.queue else EPOLLOUT
+        return EPOLLOUT | (EPOLLIN if self.queue else 0) | (EPOLLERR if self.error else 0)
 
     def resize(self, asked_bytes: int) -> None:
         """SO_RCVBUF: twice what was asked for, at most rmem_max."""
@@ -69,6 +74,20 @@ class Datagram(File):
             self.watcher.became_readable(self)
         self.notify(EPOLLIN)
         return True
+
+    def refuse(self) -> None:
+        """ICMP says that nobody is at the peer's port (udp_err)."""
+        self.error = errno.ECONNREFUSED
+        self.watcher.became_readable(self)
+        self.notify(EPOLLERR)
+
+    def check(self) -> None:
+        """Raise the pending error, once."""
+        if self.error:
+            number, self.error = self.error, 0
+            if not self.queue:
+                self.watcher.became_unreadable(self)
+            raise fail(number)
 
     def take(self, count: int) -> tuple[bytes, Address]:
         """The oldest datagram, cut off after ``count`` bytes, and who sent it."""

@@ -5,15 +5,15 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from iosim.sim.cpu import LEAVES, ThreadExit
-from iosim.sim.datagram_calls import DatagramCalls
 from iosim.sim.files import Blocked, fail
 from iosim.sim.polling import Sleeper
-from iosim.sim.thread import Thread
+from iosim.sim.socket_calls import SocketCalls
+from iosim.sim.thread import Process, Thread
 from iosim.sim.work import CLONE, COMPUTE, FCNTL, FORK, WAKE
 from iosim.syscalls import EPOLLIN, Program
 
 
-class ProcessCalls(DatagramCalls):
+class ProcessCalls(SocketCalls):
     """clone(2), fork(2), wait(2), exit_group(2), nanosleep(2), and the program's own work."""
 
     def clone(self, program: Program, *args: Any) -> int:
@@ -41,6 +41,9 @@ class ProcessCalls(DatagramCalls):
             if thread is not self.thread:
                 self._cancel(thread)
         raise ThreadExit
+
+    def getpid(self) -> int:
+        return self.thread.process.pid
 
     def nanosleep(self, duration_ns: int) -> Blocked | None:
         thread = self.thread
@@ -92,10 +95,17 @@ class ProcessCalls(DatagramCalls):
         for fd, file in enumerate(process.table.files):
             if file is not None and process.table.remove(fd).references == 0:
                 self.release(file)
+        process.signals.flush()
         del self.processes[process.pid]
         if process.parent is not None:
             process.parent.ended_children.append(process.pid)
             process.parent.exits.notify(EPOLLIN)
+
+    def kill(self, process: Process, signo: int) -> None:
+        """A signal ends the process: whatever its threads do, their next step is their end."""
+        process.ended_by = signo
+        for thread in tuple(process.threads):
+            self._cancel(thread)
 
     def _cancel(self, thread: Thread) -> None:
         """Whatever the thread does or waits for: its next step is its end."""

@@ -151,6 +151,8 @@ def memory_of(kernel: "SimKernel") -> dict[str, float | None]:
     total = (
         sockets * costs.socket_bytes
         + sum(len(epoll.items) for epoll in epolls) * costs.epoll_item_bytes
+        + kernel.fasyncs * costs.fasync_bytes
+        + kernel.user.queued * costs.signal_bytes
         + threads * costs.thread_bytes
         + max(0, len(kernel.processes) - 1) * costs.process_bytes
     )

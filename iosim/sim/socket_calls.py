@@ -11,13 +11,13 @@ from collections.abc import Callable
 from iosim.costs import Costs
 from iosim.machine import Machine
 from iosim.sim.clock import Clock
+from iosim.sim.datagram_calls import DatagramCalls
 from iosim.sim.datagrams import Datagram
 from iosim.sim.epoll import Epoll, Item
-from iosim.sim.files import Blocked, File, Table, fail
-from iosim.sim.ledger import Ledger
+from iosim.sim.files import STATE_CHANGE, Blocked, File, Table, fail
 from iosim.sim.ports import LOOPBACK, Ports, listener_for
-from iosim.sim.readiness_calls import ReadinessCalls
 from iosim.sim.sockets import Listener, Socket, Stream
+from iosim.sim.thread import Thread
 from iosim.sim.work import (
     ACCEPT,
     CLOSE,
@@ -46,24 +46,20 @@ from iosim.syscalls import (
     Address,
 )
 
-FIRST_UDP_PORT = 49152
-"""Where UDP begins to look for a free port: Linux picks at random, so both protocols hardly ever give one number."""
 SYN_RETRY_NS = 1_000_000_000
 SYN_RETRIES = 6
 O_RDWR = 2
 
 
-class SocketCalls(ReadinessCalls):
+class SocketCalls(DatagramCalls):
     """socket(2) and what follows from it."""
 
-    ledger: Ledger
     on_all_accepted: Callable[[], None] | None = None
     """Called when the accept queue of a listener has been emptied."""
 
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
         super().__init__(clock, costs, machine)
         self.tcp: Ports[Socket | Listener] = Ports()
-        self.udp: Ports[Datagram] = Ports(FIRST_UDP_PORT)
         self.loopback = self.machine.network == "loopback"
 
     def socket(self, type: int = SOCK_STREAM) -> int:
@@ -82,7 +78,7 @@ class SocketCalls(ReadinessCalls):
             self._bind_anew(socket, address)
             return
         if not isinstance(socket, Socket | Datagram) or socket.bound:
-            raise refused(socket)
+            raise _refused(socket)
         host, port = address
         socket.address = (
             host,
@@ -94,9 +90,11 @@ class SocketCalls(ReadinessCalls):
         """A connection that is over gave its port back and may have another; it is of no use to it."""
         host, port = address
         self.tcp.remove_stream(stream)
-        stream.address = (host, self.tcp.check(port))
-        self.tcp.add_stream(stream)
-        stream.bound_anew = True
+        try:
+            stream.address = (host, self.tcp.check(port))
+            stream.bound_anew = True
+        finally:
+            self.tcp.add_stream(stream)
 
     def listen(self, fd: int, backlog: int = 4096) -> None:
         socket = self.thread.table.get(fd)
@@ -106,7 +104,7 @@ class SocketCalls(ReadinessCalls):
             socket.backlog = backlog
             return
         if not isinstance(socket, Socket) or socket.connecting_to is not None:
-            raise refused(socket, errno.EOPNOTSUPP)
+            raise _refused(socket, errno.EOPNOTSUPP)
         if not socket.bound:
             socket.address = ("0.0.0.0", self.tcp.free())
         listener = Listener(socket, backlog)
@@ -124,15 +122,19 @@ class SocketCalls(ReadinessCalls):
         table = thread.table
         listener = table.get(fd)
         if not isinstance(listener, Listener):
-            raise refused(listener, errno.EOPNOTSUPP)
+            raise _refused(listener, errno.EOPNOTSUPP)
         self.ledger.end_readiness_call(thread)
         if not listener.accept_queue:
             self.work = (READ_EMPTY, 1)
             return Blocked(listener, EPOLLIN, exclusive=True)
+        return self.take_connection(table, listener, flags)
+
+    def take_connection(self, table: Table, listener: Listener, flags: int) -> int:
+        """The oldest connection of a queue that is not empty, under the lowest free descriptor. Raises EMFILE."""
         table.check_room()
         stream = listener.take()
         stream.flags = flags & O_NONBLOCK
-        self.work = (ACCEPT, 1)
+        self.work += (ACCEPT, 1)
         if self.on_all_accepted is not None and not listener.accept_queue:
             self.on_all_accepted()
         return table.install(stream)
@@ -144,15 +146,19 @@ class SocketCalls(ReadinessCalls):
             return self.read_other(stream, count)
         if not count:
             return b""  # sock_read_iter looks at nothing else then
+        data = self.receive(stream, count, READ, thread)
+        return Blocked(stream, EPOLLIN | EPOLLRDHUP) if data is None else data
+
+    def receive(self, stream: Stream, count: int, kind: int, reader: Thread) -> bytes | None:
+        """tcp_recvmsg: up to ``count`` bytes, b"" at end of file, None while there is nothing. ``kind`` is the price of
+        finding some; the latency is that of ``reader``. Raises what is pending."""
         data = stream.take(count)
         if not data:
-            self.work = (READ_EMPTY, 1)
-            if stream.ended:
-                return b""
-            return Blocked(stream, EPOLLIN | EPOLLRDHUP)
+            self.work += (READ_EMPTY, 1)
+            return b"" if stream.ended else None
         length = len(data)
-        self.work = (READ, 1, READ_BYTE, length)
-        if stream.requests and (whole := self.ledger.was_read(stream, length, thread, self.clock.now)):
+        self.work += (kind, 1, READ_BYTE, length)
+        if stream.requests and (whole := self.ledger.was_read(stream, length, reader, self.clock.now)):
             self.work += (REQUEST, whole)
         if stream.held_back or stream.client < 0:
             stream.has_read()
@@ -160,12 +166,16 @@ class SocketCalls(ReadinessCalls):
 
     def read_other(self, file: File, count: int) -> bytes | Blocked:
         """Read a file that is no stream."""
-        if isinstance(file, Socket | Listener) and not count:
+        if isinstance(file, Socket | Listener | Datagram) and not count:
             return b""
+        if isinstance(file, Datagram):
+            return self.read_datagram(file, count)
         raise fail(errno.ENOTCONN if isinstance(file, Socket | Listener) else errno.EINVAL)
 
-    def write_other(self, file: File, data: bytes) -> int | Blocked:  # noqa: ARG002  (for files that can be written)
+    def write_other(self, file: File, data: bytes) -> int | Blocked:
         """Write to a file that is no stream."""
+        if isinstance(file, Datagram):
+            return self.write_datagram(file, data)
         raise fail(errno.EPIPE if isinstance(file, Socket | Listener) else errno.EINVAL)
 
     def write(self, fd: int, data: bytes) -> int | Blocked:
@@ -173,29 +183,40 @@ class SocketCalls(ReadinessCalls):
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
             return self.write_other(stream, data)
-        done: int = thread.state or 0
-        if stream.ending:
-            try:
-                stream.check_writable()
-            except OSError:
-                if done:
-                    return done
-                raise
-        length = len(data)
-        while (taken := min(stream.free(), length - done)) > 0:
-            self.work += (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
-            if stream.client >= 0:
-                self.ledger.is_written(stream, taken, thread, self.clock.now)
-            else:
-                self._send(stream, data[done : done + taken])
-            done += taken
-            if done == length:
-                return done
-        if done == length or (done and stream.flags & O_NONBLOCK):
+        before: int = thread.state or 0
+        try:
+            done = self.transmit(stream, data, before, WRITE, thread)
+        except OSError:
+            if before:
+                return before
+            raise
+        if done == len(data) or (done and stream.flags & O_NONBLOCK):
             return done
         self.work += (WRITE_FULL, 1)
         thread.state = done
         return Blocked(stream, EPOLLOUT)
+
+    def transmit(self, stream: Stream, data: bytes, done: int, kind: int, writer: Thread) -> int:
+        """tcp_sendmsg: put what fits of ``data`` behind its first ``done`` bytes into the send buffer; how many are
+        done then. ``kind`` is the price of a message, the latency is that of ``writer``. Raises EPIPE and what is
+        pending."""
+        if stream.ending:
+            stream.check_writable()
+        length = len(data)
+        while (taken := min(stream.free(), length - done)) > 0:
+            self.work += (kind, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (kind, 1, WRITE_BYTE, taken)
+            if stream.client >= 0:
+                self.ledger.is_written(stream, taken, writer, self.clock.now)
+            else:
+                self._send(stream, data[done : done + taken])
+            done += taken
+        if done < length:
+            self.found_full(stream)
+        return done
+
+    def found_full(self, stream: Stream) -> None:  # noqa: ARG002
+        """A write has found less room than it needs."""
+        raise AssertionError("only the whole kernel knows who wants to be told of room")
 
     def _send(self, stream: Stream, data: bytes) -> None:
         """To a stream of another program: its input runs here, and whom it wakes is woken by us."""
@@ -207,7 +228,7 @@ class SocketCalls(ReadinessCalls):
 
     def close(self, fd: int) -> None:
         file = self.thread.table.remove(fd)
-        self.work = (CLOSE, 1) if isinstance(file, Stream | Listener | Datagram) else (FCNTL, 1)
+        self.work += (CLOSE, 1) if isinstance(file, Stream | Listener | Datagram) else (FCNTL, 1)
         if file.references == 0:
             self.release(file)
 
@@ -248,7 +269,7 @@ class SocketCalls(ReadinessCalls):
         if isinstance(stream, Stream):
             stream.announced, stream.refused = True, False  # to connect it counts as connected from now on
         if isinstance(stream, Socket) or stream.over:
-            stream.notify(stream.mask())  # whoever watches looks again
+            stream.notify(stream.mask() | STATE_CHANGE)  # whoever watches looks again
             raise fail(errno.ENOTCONN)
         stream.shut_down()
 
@@ -272,7 +293,8 @@ class SocketCalls(ReadinessCalls):
             self._announce(fd, file)
             return None
         if isinstance(file, Datagram):
-            raise fail(errno.EOPNOTSUPP)  # see iosim.sim.datagrams
+            self.connect_datagram(file, address)
+            return None
         if not isinstance(file, Socket):
             raise fail(errno.EISCONN if isinstance(file, Listener) else errno.ENOTSOCK)
         if file.connecting_to is not None:
@@ -320,14 +342,14 @@ class SocketCalls(ReadinessCalls):
         table.replace(fd, ours)
         if listener is None or not admitted:
             ours.refuse(errno.ETIMEDOUT if listener is not None else errno.ECONNREFUSED)
-        else:
+        self.readable.became_readable(ours)
+        ours.notify(ours.mask())  # by the SYN-ACK; the listener learns of it by the ACK that follows
+        if listener is not None and admitted:
             theirs = self.new_stream(listener.address, listener.reuse_port)
             theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
             self.work += (INPUT, 1, ACCEPT, 1)
             listener.establish(theirs)
-        self.readable.became_readable(ours)
-        ours.notify(ours.mask())
 
     def new_stream(self, address: Address, reuse_port: bool) -> Stream:
         """An end of a connection, counted as a living socket that uses its port."""
@@ -342,7 +364,7 @@ class SocketCalls(ReadinessCalls):
         self.tcp.remove_stream(stream)
 
 
-def refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
+def _refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
     """A socket in the wrong state is EINVAL, or what datagram sockets say; another file is no socket at all."""
     if isinstance(file, Datagram):
         return fail(of_datagrams)

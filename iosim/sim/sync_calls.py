@@ -12,7 +12,7 @@ from iosim.sim.eventfd import MOST, EventFd
 from iosim.sim.files import Blocked, File, fail
 from iosim.sim.ring_calls import RingCalls
 from iosim.sim.thread import Thread
-from iosim.sim.work import EVENTFD_CREATE, EVENTFD_READ, EVENTFD_WRITE, FUTEX_WAIT, FUTEX_WAKE, WAKE
+from iosim.sim.work import EVENTFD_CREATE, EVENTFD_READ, EVENTFD_WRITE, FUTEX_CALL, FUTEX_WAIT, FUTEX_WAKE, WAKE
 from iosim.syscalls import EFD_NONBLOCK, EFD_SEMAPHORE, EPOLLIN, EPOLLOUT, Word
 
 COUNTER_BYTES: Final = 8
@@ -63,7 +63,7 @@ class SyncCalls(RingCalls):
             if thread.state is not WOKEN:  # a wake-up that comes before the time-out is seen is not lost
                 raise fail(errno.ETIMEDOUT)
             return None
-        self.work = (FUTEX_WAIT, 1)
+        self.work = (FUTEX_CALL, 1, FUTEX_WAIT, 1)
         if word.value != expected & 0xFFFFFFFF:
             raise fail(errno.EAGAIN)
         if word.kernel_state is None:
@@ -76,7 +76,9 @@ class SyncCalls(RingCalls):
         self.ledger.handing_over = True
         asleep: File | None = word.kernel_state
         sleepers = asleep.waiters[: max(1, count)] if asleep is not None else []  # Linux takes 0 for 1
-        self.work = (FUTEX_WAKE, 1, WAKE, len(sleepers)) if sleepers else (FUTEX_WAKE, 1)
+        self.work = (FUTEX_CALL, 1, FUTEX_WAKE, 1)
+        if sleepers:
+            self.work += (WAKE, len(sleepers))
         for sleeper in sleepers:
             assert isinstance(sleeper, Thread)
             sleeper.state = WOKEN

@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from iosim.sim.files import Blocked, File, Table
+from iosim.sim.signals import Signals
 from iosim.sim.work import Priced
 from iosim.syscalls import EPOLLERR, EPOLLHUP, Call
 
@@ -17,13 +18,16 @@ Code = Coroutine[Any, Any, None]
 class Process:
     """An address space and a descriptor table."""
 
-    def __init__(self, pid: int, table: Table, parent: "Process | None" = None) -> None:
+    def __init__(self, pid: int, table: Table, signals: Signals, parent: "Process | None" = None) -> None:
         self.pid = pid
         self.table = table
+        self.signals = signals
         self.parent = parent
         self.threads: dict[Thread, None] = {}
         self.ended_children: list[int] = []
         self.children = 0
+        self.ended_by = 0
+        """The signal that did."""
         self.exits = File(table.watcher)
         """Its wait queue holds the threads that sleep in wait(2)."""
 

@@ -69,7 +69,9 @@ def simulate(
     finally:
         world.kernel.close_programs()
     if not world.server_runs():
-        raise RuntimeError(f"{model}.py: the program returned or called exit; a server runs until it is stopped")
+        signo = world.server.ended_by
+        how = f"a signal that it does not block, {signo}, ended it" if signo else "the program returned or called exit"
+        raise RuntimeError(f"{model}.py: {how}; a server runs until it is stopped")
     return run_of(
         world.before,
         world.after,

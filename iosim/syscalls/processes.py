@@ -11,6 +11,7 @@ __all__ = [
     "compute",
     "exit",
     "fork",
+    "getpid",
     "nanosleep",
     "sched_getaffinity",
     "sched_setaffinity",
@@ -18,7 +19,7 @@ __all__ = [
 ]
 
 CALLS: tuple[str, ...] = (
-    "clone", "fork", "wait", "exit", "nanosleep", "compute", "sched_setaffinity", "sched_getaffinity",
+    "clone", "fork", "wait", "exit", "getpid", "nanosleep", "compute", "sched_setaffinity", "sched_getaffinity",
 )  # fmt: skip
 
 
@@ -45,6 +46,12 @@ def exit(status: int = 0) -> Trap[NoReturn]:
     """exit_group(2): end every thread of this process. A thread ends alone by returning."""
     yield "exit", (status,)
     raise AssertionError("a process came back from exit")
+
+
+@coroutine
+def getpid() -> Trap[int]:
+    """getpid(2): the id of this process."""
+    return (yield "getpid", ())
 
 
 @coroutine

@@ -7,8 +7,13 @@ from iosim.syscalls.trap import Address, Trap
 
 __all__ = [
     "F_GETFL",
+    "F_GETOWN",
+    "F_GETSIG",
     "F_SETFL",
+    "F_SETOWN",
+    "F_SETSIG",
     "IPPROTO_TCP",
+    "O_ASYNC",
     "O_NONBLOCK",
     "SHUT_WR",
     "SOCK_DGRAM",
@@ -50,7 +55,12 @@ TCP_NODELAY: Final = 1
 SHUT_WR: Final = 1
 F_GETFL: Final = 3
 F_SETFL: Final = 4
+F_SETOWN: Final = 8
+F_GETOWN: Final = 9
+F_SETSIG: Final = 10
+F_GETSIG: Final = 11
 O_NONBLOCK: Final = 0o4000
+O_ASYNC: Final = 0o20000
 
 
 @coroutine
@@ -81,7 +91,9 @@ def getsockname(fd: int) -> Trap[Address]:
 
 @coroutine
 def connect(fd: int, address: Address) -> Trap[None]:
-    """connect(2). Errors: ECONNREFUSED, EISCONN, EINPROGRESS and EALREADY under O_NONBLOCK."""
+    """connect(2). A datagram socket only learns its peer: write then sends to it, only its datagrams come in, and
+    ECONNREFUSED meets the call after one that found nobody there. Errors: ECONNREFUSED, EISCONN, EINPROGRESS and
+    EALREADY under O_NONBLOCK."""
     return (yield "connect", (fd, address))
 
 
@@ -120,7 +132,10 @@ def shutdown(fd: int, how: int = SHUT_WR) -> Trap[None]:
 
 @coroutine
 def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
-    """fcntl(2) with F_GETFL (the flags; O_NONBLOCK is the one that counts here) or F_SETFL. Errors: EBADF, EINVAL."""
+    """fcntl(2) with F_GETFL or F_SETFL: the flags, of which O_NONBLOCK and O_ASYNC count here. O_ASYNC sends a signal
+    for every event of the socket: which one says F_SETSIG (0, as at first: a SIGIO that does not name the socket), and
+    to whom says F_SETOWN (a process id). F_GETSIG and F_GETOWN tell them. Errors: EBADF, EINVAL, ESRCH (no such owner).
+    """
     return (yield "fcntl", (fd, command, argument))
 
 

@@ -3,12 +3,15 @@
 import fcntl
 import os
 import select
+import signal
 import socket
 
 import pytest
 
 from iosim import syscalls
 
+RLIMIT_SIGPENDING = 11
+"""asm-generic/resource.h; Python has no name for it."""
 NAMES = {
     **{
         name: getattr(socket, name)
@@ -16,9 +19,12 @@ NAMES = {
         if name.startswith(("SOCK_", "SOL_", "SO_", "SHUT_", "IPPROTO_", "TCP_"))
     },
     "O_NONBLOCK": os.O_NONBLOCK,
+    **{name: getattr(fcntl, name) for name in vars(syscalls) if name.startswith("F_")},
     "EFD_NONBLOCK": os.EFD_NONBLOCK,
     "EFD_SEMAPHORE": os.EFD_SEMAPHORE,
-    **{name: getattr(fcntl, name) for name in ("F_GETFL", "F_SETFL")},
+    "O_ASYNC": os.O_ASYNC,
+    "RLIMIT_SIGPENDING": RLIMIT_SIGPENDING,
+    **{name: getattr(signal, name) for name in ("SIGIO", "SIGRTMIN", "SIG_BLOCK", "SIG_UNBLOCK", "SIG_SETMASK")},
     **{
         name: getattr(select, name)
         for name in vars(syscalls)

@@ -3,6 +3,7 @@
 from errno import (
     EADDRINUSE,
     EAGAIN,
+    ECONNREFUSED,
     EDESTADDRREQ,
     EINVAL,
     EMSGSIZE,
@@ -21,6 +22,7 @@ from iosim.syscalls import (
     EPOLLIN,
     EPOLLOUT,
     IPPROTO_TCP,
+    POLLERR,
     POLLIN,
     POLLOUT,
     SO_RCVBUF,
@@ -35,6 +37,7 @@ from iosim.syscalls import (
     bind,
     clone,
     close,
+    connect,
     epoll_wait,
     getsockname,
     listen,
@@ -266,6 +269,66 @@ async def test_a_datagram_ends_a_sleep_in_epoll_wait(world: "World") -> None:
     await world.until_asleep()
     await sendto(fd, b"x", address)
     assert await read(told) == b"woken"
+
+
+# --- a peer
+
+
+async def test_a_connected_socket_hears_its_peer_only(world: "World") -> None:
+    peer, address = await receiver()
+    fd, other = await socket(SOCK_DGRAM | SOCK_NONBLOCK), await socket(SOCK_DGRAM)
+    await connect(fd, address)
+    name = await getsockname(fd)
+    assert name[0] == "127.0.0.1"
+    assert await write(fd, b"to the peer") == 11
+    assert await recvfrom(peer) == (b"to the peer", name)
+    await sendto(other, b"from another", name)
+    with world.fails(EAGAIN):
+        await read(fd)
+    await sendto(peer, b"from the peer", name)
+    assert await recvfrom(fd) == (b"from the peer", address)
+    await sendto(fd, b"to another", await getsockname(other))  # it may still send elsewhere
+    assert (await recvfrom(other))[0] == b"to another"
+    await connect(fd, await getsockname(other))
+    await write(fd, b"to the new peer")
+    assert (await recvfrom(other))[0] == b"to the new peer"
+
+
+async def test_a_connected_socket_learns_that_nobody_is_there_one_call_later(world: "World") -> None:
+    gone, address = await receiver()
+    await close(gone)
+    fd = await socket(SOCK_DGRAM | SOCK_NONBLOCK)
+    await connect(fd, address)
+    for call in (write(fd, b"again?"), recvfrom(fd)):
+        assert await write(fd, b"hello?") == 6
+        assert await world.ready(fd, POLLIN | POLLOUT) == POLLOUT | POLLERR
+        with world.fails(ECONNREFUSED):
+            await call
+        assert await world.ready(fd, POLLIN | POLLOUT) == POLLOUT
+    with world.fails(EAGAIN):
+        await recvfrom(fd)
+    back = await socket(SOCK_DGRAM)
+    await bind(back, address)
+    await write(fd, b"there you are")
+    assert (await recvfrom(back))[0] == b"there you are"
+
+
+async def test_a_sleeper_learns_it_too(world: "World") -> None:
+    gone, address = await receiver()
+    await close(gone)
+    fd = await socket(SOCK_DGRAM)
+    await connect(fd, address)
+    told, tell = await world.pair()
+
+    async def sleeper() -> None:
+        with world.fails(ECONNREFUSED):
+            await recvfrom(fd)
+        await write(tell, b"refused")
+
+    await clone(sleeper)
+    await world.until_asleep()
+    await write(fd, b"hello?")
+    assert await read(told) == b"refused"
 
 
 # --- what cannot be

@@ -31,25 +31,30 @@ async def most_at_once(world: "World", flags: int, sockets: int) -> int:
     """Threads read one byte at a time from sockets that never run dry, and hold each for a while; how many held the
     same one at once, at most. All bytes are read, by all threads together."""
     epoll = await epoll_create()
-    clients, left, holders = [], {}, {}
+    clients: list[int] = []
+    taken: list[int] = []
+    holders: dict[int, int] = {}
     for _ in range(sockets):
         client, conn = await world.pair()
         clients.append(client)
-        left[conn], holders[conn] = MESSAGES, 0
+        holders[conn] = 0
         await world.nonblocking(conn)
         await write(client, bytes(MESSAGES))
         await epoll_ctl(epoll, EPOLL_CTL_ADD, conn, EPOLLIN | flags)
-    most, ended = 0, []
+    most, begun, ended = 0, [], []
 
     async def thread(number: int) -> None:
         nonlocal most
-        while any(left.values()):
+        begun.append(number)
+        while len(begun) < THREADS:
+            await nanosleep(MS)
+        while len(taken) < sockets * MESSAGES:
             for fd, _events in await epoll_wait(epoll, 1, 10):
                 holders[fd] += 1
                 most = max(most, holders[fd])
-                await nanosleep(MS // 5)
+                await nanosleep(MS)
                 with suppress(BlockingIOError):  # another thread had the last byte
-                    left[fd] -= len(await read(fd, 1))
+                    taken.extend(await read(fd, 1))
                 holders[fd] -= 1
                 if flags & EPOLLONESHOT:
                     await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN | flags)
@@ -59,7 +64,7 @@ async def most_at_once(world: "World", flags: int, sockets: int) -> int:
         await clone(thread, number)
     while len(ended) < THREADS:
         await nanosleep(MS)
-    assert not any(left.values())
+    assert len(taken) == sockets * MESSAGES
     return most
 
 

@@ -15,7 +15,19 @@ BASE = {
     "iosim.show", "iosim.stats", "iosim.syscalls", "iosim.trace", "iosim.units",
 }  # fmt: skip
 """Modules that both worlds may use; they use each other and nothing above."""
-CLOCKLESS = ("files", "sockets", "datagrams", "ports", "epoll", "polling", "eventfd", "aio", "aio_library")
+CLOCKLESS = (
+    "files",
+    "sockets",
+    "datagrams",
+    "ports",
+    "epoll",
+    "polling",
+    "eventfd",
+    "signals",
+    "aio",
+    "aio_library",
+    "ring",
+)
 """State of the simulated kernel that needs no clock: tested without a simulation."""
 
 

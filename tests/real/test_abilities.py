@@ -3,8 +3,10 @@ a process of its own puts a seccomp filter on itself, as a container runtime doe
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,17 +65,26 @@ def test_a_filter_is_told_from_a_kernel_that_cannot() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize(
-    "command", ["'measure', 'epoll_loop'", "'compare', 'threads', 'epoll_loop', '--world', 'real'"]
-)
+@pytest.mark.parametrize("command", ["measure epoll_loop", "compare threads epoll_loop --world real"])
 def test_a_model_that_is_forbidden_fails_in_one_line_before_anything_is_started(command: str) -> None:
     done = under_the_ban(
         "import subprocess; subprocess.Popen = None\n"  # whoever starts a process now fails in another way
         "abilities.PROBES['epoll_'] = abilities.linux_aio\n"  # as if epoll were made of it
-        f"from iosim.cli import main; sys.exit(main([{command}]))"
+        f"from iosim.cli import main; sys.exit(main({command.split()}))"
     )
     expected = "iosim: epoll_loop cannot be measured on this host: Linux AIO is forbidden here by a seccomp filter\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
+
+
+def test_tests_of_a_model_that_is_forbidden_are_skipped_and_say_why() -> None:
+    tests = Path(__file__).with_name("test_models.py")
+    done = under_the_ban(
+        "abilities.PROBES['select'] = abilities.linux_aio\nimport pytest\n"
+        f"sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', '-k', 'select_loop', {str(tests)!r}]))"
+    )
+    assert "select_loop: Linux AIO is forbidden here by a seccomp filter" in done.stdout
+    assert re.search(r"^1 skipped, \d+ deselected", done.stdout, re.MULTILINE)
+    assert done.returncode == 0
 
 
 def test_the_list_says_which_and_why() -> None:

@@ -44,19 +44,22 @@ def test_littles_law_of_a_closed_loop(model: str, machine: str) -> None:
     assert result.throughput_per_s * cycle_ns / 1e9 == pytest.approx(load.clients, rel=0.01)
 
 
-@pytest.mark.parametrize("model", names())
+@pytest.mark.parametrize("model", [name for name in names() if name != "uring_sqpoll"])  # it sends without a call
 def test_littles_law_counted_by_somebody_else(model: str) -> None:
     """A tracer that knows only calls counts the requests inside the write of their reply, from the end of the call that
     the thread made before; their mean number is their rate times the mean time that the ledger says they spent there.
     """
     inside_ns = 0
     returned: dict[object, int] = {}
+    last: dict[object, str] = {}
 
     def trace(when_ns: int, thread: object, call: tuple[str, tuple[object, ...]]) -> None:
         nonlocal inside_ns
-        if call[0] == "write" and call[1][1] == bytes(load.response_bytes):
+        if call[0] == "io_uring_enter":
+            inside_ns += when_ns - returned[thread] if last[thread] == "compute" else 0
+        elif call[0] == "write" and call[1][1] == bytes(load.response_bytes):
             inside_ns += when_ns - returned[thread]
-        returned[thread] = when_ns
+        returned[thread], last[thread] = when_ns, call[0]
 
     load = Load(clients=1, think_ns=100_000, work_ns=20_000, requests=200)  # one at a time: no two are ever inside
     result = run(model, load, tracer=trace)

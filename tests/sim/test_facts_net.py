@@ -131,6 +131,24 @@ def test_a_full_buffer_drops(asked: int, length: int, kept: int) -> None:
     assert kept_in_simulation(asked, length) == kept
 
 
+def test_a_run_warns_of_them(tmp_path: Path) -> None:
+    model = tmp_path / "lossy.py"
+    model.write_text(
+        "from iosim.syscalls import *\n\n"
+        "async def server(listener):\n"
+        "    await bind(fd := await socket(SOCK_DGRAM), ('127.0.0.1', 0))\n"
+        "    await setsockopt(fd, SOL_SOCKET, SO_RCVBUF, 2304)\n"
+        "    for _ in range(12):\n"
+        "        await sendto(fd, b'', await getsockname(fd))\n"
+        "    await wait_for_ever()\n\n"
+        "async def wait_for_ever():\n"
+        "    while True:\n"
+        "        await nanosleep(1_000_000_000)\n"
+    )
+    result = run(str(model), Load(clients=1, think_ns=MS, duration_ns=100 * MS))
+    assert "7 datagrams were dropped by a full receive buffer" in result.warnings
+
+
 @pytest.mark.real
 def test_linux_keeps_as_many() -> None:
     import socket as _socket

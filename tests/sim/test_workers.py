@@ -13,8 +13,9 @@ from iosim.results import Run
 from iosim.run import run
 from iosim.sim.files import Table
 from iosim.sim.sockets import Stream
+from iosim.sim.thread import Thread
 from iosim.sim.world import execute
-from iosim.syscalls import Address, bind, connect, fork, getsockname, listen, nanosleep, socket
+from iosim.syscalls import EPOLL_CTL_MOD, Address, Call, bind, connect, fork, getsockname, listen, nanosleep, socket
 
 MS = 1_000_000
 CONNECTIONS = 6
@@ -61,6 +62,29 @@ def test_workers_woken_per_connection(exclusive: int, workers: int) -> None:
 
 def test_the_first_exclusive_worker_takes_every_connection() -> None:
     assert connect_to_workers(4, 1, CONNECTIONS)[1] == [CONNECTIONS, 0, 0, 0]
+
+
+# --- shared_epoll
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_no_two_threads_have_one_socket_in_hand(cpus: int) -> None:
+    """From its read until it is armed again, a socket is one thread's; and several threads serve."""
+    holder: dict[int, Thread] = {}
+    served: set[Thread] = set()
+
+    def trace(_when_ns: int, thread: Thread, call: Call) -> None:
+        if call[0] in ("read", "write"):
+            fd = call[1][0]
+            assert holder.setdefault(fd, thread) is thread
+            served.add(thread)
+        elif call[0] == "epoll_ctl" and call[1][1] == EPOLL_CTL_MOD:
+            holder.pop(call[1][2], None)
+
+    load = Load(clients=30, think_ns=20_000, work_ns=10_000, work="exponential", duration_ns=20 * MS)
+    result = run("shared_epoll", load, machine=Machine(cpus=cpus, slice_ns=50_000), tracer=trace)
+    assert result.requests["completed"] > 500
+    assert len(served) == 4
 
 
 # --- reactor_workers, and any program whose threads hand requests on
@@ -142,13 +166,13 @@ def test_a_worker_that_keeps_its_connection_hands_nothing_over() -> None:
 
 
 def test_a_full_queue_of_connections_leaves_the_others_to_the_kernel() -> None:
-    """One worker, room for two, five clients: the acceptor sleeps with the third in hand until the worker has taken the
-    first, then with the fourth; the fifth is not accepted."""
+    """One worker, room for two, five clients: the worker sleeps when they come; the acceptor sleeps with the third in
+    hand until the worker has taken the first, then with the fourth; the fifth is not accepted."""
     result = run(
         "thread_pool", Load(clients=5, rate_per_s=1000, duration_ns=50 * MS), params={"workers": 1, "queue": 2}
     )
     assert result.syscalls["accept4"] == 4
-    assert result.syscalls["futex_wait"] == 2
+    assert result.syscalls["futex_wait"] == 1 + 2
 
 
 # --- hybrid_poll
