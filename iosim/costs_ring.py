@@ -43,11 +43,11 @@ class RingCosts(Checked):
         + ": one operation alone less one of 16, less the call: send 450, recv 610, arm 330, task work 530, no-op 135",
     )
     uring_arm_ns: Figure = cost(
-        150,
+        420,
         "system",
         "registration",
-        "after EAGAIN: arm the internal poll of one operation",
-        HERE + ": 533 with its attempt (read_empty_ns), a no-op and the call",
+        "try one operation in vain, arm its internal poll",
+        HERE + ": 533 with a no-op and the call",
     )
     uring_task_ns: Figure = cost(
         ((128, 50.0), (512, 180.0)),

@@ -76,7 +76,7 @@ class Round:
 def hot(rounds: Rounds, scanned: tuple[int, ...]) -> tuple[Figures, dict[str, list[tuple[float, float]]]]:
     """(figures, figures with tiers: (sockets, ns) each) from the rounds of ``iosim.primitives``."""
     all_rounds = [Round(rounds, number) for number in range(len(rounds["getppid"]))]
-    fits = _fits(scanned) | _signal_fits() | _sync_fits()
+    fits = _fits(scanned) | _thread_fits() | _signal_fits()
     figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in fits.items()}
     tiers = {}
     for name, tiered in _tiers(scanned).items():
@@ -109,7 +109,6 @@ Fit = Callable[[Round], float]
 def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
     above_trap = "above one call that does nothing"
     sent = shares("write_ns", "input_ns")
-    thread = shares("clone_ns", "thread_exit_ns")
     waiting = shares("register_ns", "unregister_ns")
     return {
         "call_ns": (
@@ -167,15 +166,17 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
         ),
         "epoll_add_ns": (lambda r: r["epoll add"] - r.trap, f"EPOLL_CTL_ADD, {above_trap}"),
         "epoll_mod_ns": (lambda r: r["epoll mod"] - r.trap, f"EPOLL_CTL_MOD, {above_trap}"),
-        "clone_ns": (lambda r: thread["clone_ns"] * r["thread"], _THREAD),
-        "thread_exit_ns": (lambda r: thread["thread_exit_ns"] * r["thread"], _THREAD),
         "epoll_del_ns": (lambda r: r["epoll del"] - r.trap, f"EPOLL_CTL_DEL, {above_trap}"),
     }
 
 
-def _sync_fits() -> dict[str, tuple[Fit, str]]:
+def _thread_fits() -> dict[str, tuple[Fit, str]]:
+    """Starting threads, and what they tell each other with."""
     above_trap = "above one call that does nothing"
+    thread = shares("clone_ns", "thread_exit_ns")
     return {
+        "clone_ns": (lambda r: thread["clone_ns"] * r["thread"], _THREAD),
+        "thread_exit_ns": (lambda r: thread["thread_exit_ns"] * r["thread"], _THREAD),
         "eventfd_create_ns": (lambda r: r["eventfd"] - r.trap, f"eventfd, {above_trap}"),
         "eventfd_read_ns": (lambda r: r["eventfd read"] - r.trap, f"read of an eventfd, {above_trap}"),
         "eventfd_write_ns": (lambda r: r["eventfd write"] - r["write twin"], "write to an eventfd less to /dev/null"),

@@ -110,7 +110,7 @@ def ring_figures(rounds: Rounds, hot: Figures, settled: Figures) -> Figures:
         return fitted([value - less_ns for value in values], how)
 
     middle = {name: fitted(each(name)).ns for name in ("nop", "recv", "send", "task")}
-    empty_ns, trap_ns = hot["read_empty_ns"].ns, hot["entry_ns"].ns + hot["call_ns"].ns
+    trap_ns = hot["entry_ns"].ns + hot["call_ns"].ns
     enters = [a - b for a, b in zip(rounds["ring none"], rounds["ring twin"], strict=True)]
     enter = fitted(enters, "io_uring_enter of nothing less getppid(2), both by ctypes")
     bytes_ns = len(MESSAGE) * (hot["read_byte_ns"].ns + hot["write_byte_ns"].ns) / 2
@@ -137,9 +137,7 @@ def ring_figures(rounds: Rounds, hot: Figures, settled: Figures) -> Figures:
         "uring_enter_ns": enter,
         "uring_op_ns": figure(each("nop"), 0, "no-op in a batch of 16"),
         "uring_first_ns": fitted(firsts, "a recv or a send alone less one of 16"),
-        "uring_arm_ns": figure(
-            each("arm"), middle["nop"] + empty_ns, "recv of nothing in a batch of 16, less no-op and attempt"
-        ),
+        "uring_arm_ns": figure(each("arm"), middle["nop"], "recv of nothing in a batch of 16, less no-op"),
         "uring_task_ns": figure(
             each("task"), middle["recv"] - middle["nop"], "armed recvs completed in a batch of 16, less the recv"
         ),

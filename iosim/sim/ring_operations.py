@@ -11,7 +11,6 @@ from iosim.sim.ring import Operation, Uring, nonempty
 from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.thread import Thread
 from iosim.sim.work import (
-    READ_EMPTY,
     URING_ARM,
     URING_BUFFER,
     URING_FIRST,
@@ -20,7 +19,6 @@ from iosim.sim.work import (
     URING_SEND,
     URING_TASK,
     WAKE,
-    WRITE_FULL,
 )
 from iosim.syscalls import (
     EPOLLERR,
@@ -153,10 +151,7 @@ class RingOperations(AioCalls):
             departing, writer.departing = writer.departing, its_own
         if departing is not None:
             thread.departing = departing
-        if operation.done == len(data):
-            return operation.done
-        self.work += (WRITE_FULL, 1)
-        return None
+        return operation.done if operation.done == len(data) else None
 
     def _accept(self, operation: Operation, listener: File | None) -> int | None:
         uring, table = operation.ring, self.thread.table
@@ -168,7 +163,6 @@ class RingOperations(AioCalls):
             if not operation.sqe.multishot:
                 return conn
             self._post(uring, Cqe(operation.sqe.user_data, conn, IORING_CQE_F_MORE))
-        self.work += (READ_EMPTY, 1)
         return None
 
     def _cancel_all(self, uring: Uring, file: File) -> int:
@@ -182,7 +176,7 @@ class RingOperations(AioCalls):
         return len(found)
 
     def _arm_poll(self, operation: Operation) -> None:
-        """io_arm_poll_handler."""
+        """io_arm_poll_handler; its price has the attempt in it that found nothing."""
         operation.ring.operations[operation] = None
         if not operation.armed:
             assert operation.file is not None

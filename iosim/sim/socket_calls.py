@@ -147,15 +147,21 @@ class SocketCalls(DatagramCalls):
         if not count:
             return b""  # sock_read_iter looks at nothing else then
         data = self.receive(stream, count, READ, thread)
-        return Blocked(stream, EPOLLIN | EPOLLRDHUP) if data is None else data
+        if data is not None:
+            return data
+        self.work = (READ_EMPTY, 1)
+        return Blocked(stream, EPOLLIN | EPOLLRDHUP)
 
     def receive(self, stream: Stream, count: int, kind: int, reader: Thread) -> bytes | None:
         """tcp_recvmsg: up to ``count`` bytes, b"" at end of file, None while there is nothing. ``kind`` is the price of
-        finding some; the latency is that of ``reader``. Raises what is pending."""
+        finding some (that of finding none is the caller's); the latency is that of ``reader``. Raises what is
+        pending."""
         data = stream.take(count)
         if not data:
+            if not stream.ended:
+                return None
             self.work += (READ_EMPTY, 1)
-            return b"" if stream.ended else None
+            return b""
         length = len(data)
         self.work += (kind, 1, READ_BYTE, length)
         if stream.requests and (whole := self.ledger.was_read(stream, length, reader, self.clock.now)):

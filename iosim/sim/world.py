@@ -20,6 +20,7 @@ from iosim.sim.snapshot import Snapshot, run_of, snapshot
 from iosim.sim.sockets import Listener, Socket
 from iosim.sim.thread import Code
 from iosim.sim.watchdog import Watchdog, quiet_collector
+from iosim.sim.work import KIND_NAMES
 from iosim.syscalls import Program
 
 PROGRESS_EVERY = 4096
@@ -155,6 +156,9 @@ class World:
         ledger = self.kernel.ledger
         after = self.after
         facts = [ledger.issued, ledger.completed, ledger.dropped, ledger.failed, ledger.replies, after.now]
-        books = [after.units, after.ns, after.idle_ns, after.voluntary, after.involuntary, after.wakeups]
-        text = json.dumps([facts, books, self.kernel.census])
+        # by name and without zeros: a call or a price that is new, and not used here, changes no digest
+        work = {name: both for name, *both in zip(KIND_NAMES, after.units, after.ns, strict=True) if any(both)}
+        calls = {name: count for name, count in self.kernel.census.items() if count}
+        switches = [after.idle_ns, after.voluntary, after.involuntary, after.wakeups]
+        text = json.dumps([facts, work, switches, calls], sort_keys=True)
         return hashlib.sha256(ledger.close() + text.encode()).hexdigest()[:16]
