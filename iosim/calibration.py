@@ -16,6 +16,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from iosim.aio_rates import AioBench, aio_figures
 from iosim.fits import Figures, Fitted, fitted, hot
 from iosim.primitives import Bench, fork_ns
 from iosim.real.processes import die_with, read_spec, tell
@@ -53,7 +54,7 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
         segments = Segments(spec["server_cpu"], spec["client_cpu"], stack)  # forks before there are many descriptors
         forks = fork_ns(FORKS)
         bench = Bench(scanned)
-        rings = _ring_bench(bench)
+        rings, aio = _ring_bench(bench), _aio_bench(bench)
         while (past_s := time.monotonic() - begun_s) < spec["seconds"] or rounds < FEWEST_ROUNDS:
             tell(progress=min(1.0, past_s / spec["seconds"]))
             for _ in range(HOT_ROUNDS):
@@ -61,6 +62,8 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
                 serve(bench.rounds, bench.zero, bench.null)
                 if rings is not None:
                     rings.round()
+                if aio is not None:
+                    aio.round()
             segments.measure(_pin)
             rounds += 1
     hot_figures, tiers = hot(bench.rounds, scanned)
@@ -71,6 +74,8 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
     figures, by_idleness = settle(figures, segments)
     if rings is not None:
         figures |= ring_figures(bench.rounds, hot_figures, figures)
+    if aio is not None:
+        figures |= aio_figures(bench.rounds, hot_figures)
     return figures, tiers | by_idleness, fitted(bench.rounds["no call"]), segments.disturbed
 
 
@@ -78,6 +83,14 @@ def _ring_bench(bench: Bench) -> RingBench | None:
     """None where the host forbids io_uring: then its default prices stand."""
     try:
         return RingBench(bench)
+    except OSError:
+        return None
+
+
+def _aio_bench(bench: Bench) -> AioBench | None:
+    """None where the host has no Linux AIO."""
+    try:
+        return AioBench(bench)
     except OSError:
         return None
 

@@ -16,6 +16,15 @@ class AioCosts(Checked):
         "the runtime's share of one control block handed to aio_suspend or io_submit",
         "0: a server in C",
     )
+    aio_event_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of one event that io_getevents returns", "0: a server in C"
+    )
+    aio_function_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of one aio_… function, above call_ns", "0: a server in C"
+    )
+    io_call_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of one io_submit or io_getevents, above call_ns", "0: a server in C"
+    )
     aio_request_ns: Figure = cost(
         100, "user", "library", "glibc enqueues or finishes one request: lock, lists, unlock", "estimate: two locks"
     )

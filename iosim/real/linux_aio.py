@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import struct
+import threading
 from collections.abc import Sequence
 from errno import EINTR, ENOSYS
 from typing import Final
@@ -20,18 +21,38 @@ IOCB: Final = struct.Struct("<QIiHhIQQqQII")
 """data, key, rw_flags, opcode, reqprio, fildes, buf, nbytes, offset, reserved, flags, resfd."""
 IO_EVENT: Final = struct.Struct("<QQqq")
 """data, obj, res, res2."""
-TIMESPEC: Final = struct.Struct("<qq")
 
+_NUMBERS = NUMBERS.get(platform.machine(), {})
 # a prototype of our own: others may call syscall(2) with other arguments
 _syscall = ctypes.CFUNCTYPE(ctypes.c_long, *[ctypes.c_long] * 6, use_errno=True)(("syscall", libc))
 
 
-def call(name: str, *args: int) -> int:
+class _Memory(threading.local):
+    """What a thread's calls point at, made once: to make it anew each time would cost more than the call."""
+
+    def __init__(self) -> None:
+        self.hold(64)
+
+    def hold(self, count: int) -> None:
+        """Room for so many iocbs, pointers to them, and events."""
+        self.count = count
+        self.iocbs = ctypes.create_string_buffer(IOCB.size * count)
+        first = ctypes.addressof(self.iocbs)
+        self.pointers = (ctypes.c_void_p * count)(*range(first, first + IOCB.size * count, IOCB.size))
+        self.pointers_at = ctypes.addressof(self.pointers)
+        self.events = ctypes.create_string_buffer(IO_EVENT.size * count)
+        self.events_at = ctypes.addressof(self.events)
+        self.view = memoryview(self.events)
+
+
+_memory = _Memory()
+
+
+def call(name: str, a: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> int:
     """One of these system calls. Raises OSError, in words where this host cannot make it."""
-    numbers = NUMBERS.get(platform.machine())
-    if numbers is None:
+    if not _NUMBERS:
         raise OSError(ENOSYS, f"{name}: iosim does not know its number on {platform.machine()}")
-    while (result := _syscall(numbers[name], *args, *[0] * (5 - len(args)))) < 0:
+    while (result := _syscall(_NUMBERS[name], a, b, c, d, e)) < 0:
         code = ctypes.get_errno()
         if code == ENOSYS:
             raise OSError(ENOSYS, f"{name}: this kernel has no Linux AIO (CONFIG_AIO), or a filter forbids it")
@@ -42,26 +63,33 @@ def call(name: str, *args: int) -> int:
 
 def submit(context: int, iocbs: Sequence[Iocb]) -> int:
     """io_submit. Linux copies the structures; buffers of sockets are read or filled before it returns."""
-    count = len(iocbs)
-    memory = ctypes.create_string_buffer(IOCB.size * count)
-    first = ctypes.addressof(memory)
+    memory = _memory
+    if len(iocbs) > memory.count:
+        memory.hold(2 * len(iocbs))
+    place, pack, structures = 0, IOCB.pack_into, memory.iocbs
     exported = []
-    for place, iocb in enumerate(iocbs):
-        address, length = iocb.events, 0  # of a poll, the events stand where the buffer's address does
-        if iocb.opcode != IOCB_CMD_POLL:
-            exported.append((ctypes.c_char * len(iocb.buffer)).from_buffer(iocb.buffer))
-            address, length = ctypes.addressof(exported[-1]), len(iocb.buffer)
+    for iocb in iocbs:
         fd = iocb.fd & 0xFFFFFFFF
-        IOCB.pack_into(memory, place * IOCB.size, fd, 0, 0, iocb.opcode, 0, fd, address, length, 0, 0, 0, 0)
-    pointers = (ctypes.c_void_p * count)(*range(first, first + IOCB.size * count, IOCB.size))
-    return call("io_submit", context, count, ctypes.addressof(pointers))
+        if iocb.opcode == IOCB_CMD_POLL:  # the events stand where the buffer's address does
+            pack(structures, place, fd, 0, 0, IOCB_CMD_POLL, 0, fd, iocb.events, 0, 0, 0, 0, 0)
+        else:
+            buffer = (ctypes.c_char * len(iocb.buffer)).from_buffer(iocb.buffer)
+            exported.append(buffer)
+            address = ctypes.addressof(buffer)
+            pack(structures, place, fd, 0, 0, iocb.opcode, 0, fd, address, len(iocb.buffer), 0, 0, 0, 0)
+        place += IOCB.size
+    return call("io_submit", context, len(iocbs), memory.pointers_at)
 
 
 def getevents(context: int, min_nr: int, nr: int, timeout_ms: int) -> list[tuple[int, int]]:
     """io_getevents."""
-    memory = ctypes.create_string_buffer(IO_EVENT.size * max(nr, 0))
-    timeout = ctypes.create_string_buffer(TIMESPEC.pack(timeout_ms // 1000, timeout_ms % 1000 * 1_000_000))
-    wait = 0 if timeout_ms < 0 else ctypes.addressof(timeout)
-    found = call("io_getevents", context, min_nr, nr, ctypes.addressof(memory), wait)
-    events = memoryview(memory)[: found * IO_EVENT.size]
+    memory = _memory
+    if nr > memory.count:
+        memory.hold(nr)
+    if timeout_ms < 0:
+        found = call("io_getevents", context, min_nr, nr, memory.events_at)
+    else:
+        timeout = (ctypes.c_long * 2)(timeout_ms // 1000, timeout_ms % 1000 * 1_000_000)
+        found = call("io_getevents", context, min_nr, nr, memory.events_at, ctypes.addressof(timeout))
+    events = memory.view[: found * IO_EVENT.size]
     return [(data, res) for data, _, res, _ in IO_EVENT.iter_unpack(events)]

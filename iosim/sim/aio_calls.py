@@ -33,6 +33,7 @@ from iosim.sim.thread import Code, Thread
 from iosim.sim.work import (
     AIO_CALL,
     AIO_ENTRY,
+    AIO_FUNCTION,
     AIO_HANDED,
     AIO_REQUEST,
     AIO_WALK,
@@ -82,7 +83,7 @@ class AioCalls(LinuxAioCalls):
 
     def aio_init(self, threads: int) -> None:
         self._outside()
-        self.work = (CALL, 1, AIO_CALL, 1)
+        self.work = (CALL, 1, AIO_FUNCTION, 1, AIO_CALL, 1)
         library = self._library()
         if not library.used:
             library.most_threads = max(1, threads)
@@ -96,7 +97,7 @@ class AioCalls(LinuxAioCalls):
     def _enqueue(self, aiocb: Aiocb, writes: bool) -> None:
         self._outside()
         library = self._library()
-        self.work = (CALL, 1, AIO_REQUEST, 1, AIO_WALK, library.walk_to(aiocb.fd))
+        self.work = (CALL, 1, AIO_FUNCTION, 1, AIO_REQUEST, 1, AIO_WALK, library.walk_to(aiocb.fd))
         before: AioRequest | None = aiocb.kernel_state
         if before is not None and before.error == EINPROGRESS:
             raise fail(EINVAL)
@@ -139,7 +140,20 @@ class AioCalls(LinuxAioCalls):
             walked += library.walk_to(request.fd)
             under_way.append(request)
         found = len(under_way)
-        self.work = (CALL, 1, AIO_HANDED, len(requests), AIO_REQUEST, 1, AIO_WALK, walked, AIO_ENTRY, found)
+        self.work = (
+            CALL,
+            1,
+            AIO_FUNCTION,
+            1,
+            AIO_HANDED,
+            len(requests),
+            AIO_REQUEST,
+            1,
+            AIO_WALK,
+            walked,
+            AIO_ENTRY,
+            found,
+        )
         if not found or found < len(requests):
             self.work += (AIO_ENTRY, found)
             return None
@@ -153,13 +167,13 @@ class AioCalls(LinuxAioCalls):
     def aio_error(self, request: Aiocb) -> int:
         self._outside()
         self.ledger.end_readiness_call(self.thread)
-        self.work = (CALL, 1, AIO_CALL, 1)
+        self.work = (CALL, 1, AIO_FUNCTION, 1, AIO_CALL, 1)
         state: AioRequest | None = request.kernel_state
         return 0 if state is None else state.error
 
     def aio_return(self, request: Aiocb) -> int:
         self._outside()
-        self.work = (CALL, 1, AIO_CALL, 1)
+        self.work = (CALL, 1, AIO_FUNCTION, 1, AIO_CALL, 1)
         state: AioRequest | None = request.kernel_state
         if state is None:
             return 0

@@ -12,7 +12,8 @@ from iosim.sim.signal_calls import SignalCalls
 from iosim.sim.thread import Thread
 from iosim.sim.work import (
     AIO_HANDED,
-    EVENT,
+    AIO_RETURNED,
+    IO_CALL,
     IO_EVENT,
     IO_GETEVENTS,
     IO_POLL,
@@ -76,7 +77,7 @@ class LinuxAioCalls(SignalCalls):
         into = self._context(context)
         begun: int = 0
         begun, thread.state = thread.state or (0, None)
-        work: Work = NO_WORK if thread.resumed else (IO_SUBMIT, 1, AIO_HANDED, len(iocbs))
+        work: Work = NO_WORK if thread.resumed else (IO_CALL, 1, IO_SUBMIT, 1, AIO_HANDED, len(iocbs))
         polls = 0
         try:
             while begun < len(iocbs):
@@ -131,7 +132,7 @@ class LinuxAioCalls(SignalCalls):
         thread.ready_from, thread.ready_to = self.clock.now, -1
         sleeper: Sleeper | None = thread.state
         done = ring.done
-        self.work = NO_WORK if thread.resumed else (IO_GETEVENTS, 1)
+        self.work = NO_WORK if thread.resumed else (IO_CALL, 1, IO_GETEVENTS, 1)
         if len(done) < min_nr and timeout_ms and not thread.timed_out:
             if sleeper is None:
                 thread.state = sleeper = Sleeper(ring, min_nr)
@@ -142,7 +143,7 @@ class LinuxAioCalls(SignalCalls):
             ring.sleepers.remove(sleeper)
         found = min(nr, len(done))
         if found:
-            self.work += (IO_EVENT, found, EVENT, found)
+            self.work += (IO_EVENT, found, AIO_RETURNED, found)
         return [done.popleft() for _ in range(found)]
 
 
