@@ -14,6 +14,8 @@ from iosim.sim.alarm import Alarm
 from iosim.sim.clock import Clock
 from iosim.sim.cpu import Cpu, ThreadExit
 from iosim.sim.files import Blocked, File, Table, fail
+from iosim.sim.interpreted import InterpretedCpu
+from iosim.sim.interpreter import Interpreter, Turn
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.thread import Code, Process, Thread
@@ -32,8 +34,10 @@ class KernelCore:
         self.machine = machine
         self.rates = Rates(costs)
         self.scheduler = Scheduler(clock, machine.slice_ns, self.rates)
+        self.interpreted = costs.runtime != "c"
+        kind = InterpretedCpu if self.interpreted else Cpu
         for _ in range(machine.cpus):
-            self.scheduler.add(Cpu(clock, self.scheduler, self.rates, self))
+            self.scheduler.add(kind(clock, self.scheduler, self.rates, self))
         self.handlers: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in VOCABULARY}
         self.census: dict[str, int] = dict.fromkeys(VOCABULARY, 0)
         self.tracer: Tracer | None = None
@@ -112,9 +116,21 @@ class KernelCore:
         tid = self._new_id() if process.threads else process.pid
         thread = Thread(tid, process, code, self.scheduler)
         process.threads[thread] = None
+        if self.interpreted and len(process.threads) > 1:
+            self._share_interpreter(process, thread)
         self.peak_threads = max(self.peak_threads, sum(len(p.threads) for p in self.processes.values()))
         self.scheduler.make_runnable(thread)
         return thread
+
+    def _share_interpreter(self, process: Process, thread: Thread) -> None:
+        """The thread is not the only one of its process: they have a lock from now on."""
+        if process.interpreter is None:
+            process.interpreter = Interpreter()
+            for other in process.threads:
+                other.turn = Turn(process.interpreter)
+            # whoever clones stands in a loop that knows of no lock: it is to leave it before its next call
+            self.clock.call_at(self.clock.now, lambda _alarm: None)
+        thread.turn = Turn(process.interpreter)
 
     def close_programs(self) -> None:
         """The simulation is over: no program goes on, not even one that never came to run."""

@@ -79,6 +79,9 @@ class ProcessCalls(SocketCalls):
         """Whatever the thread does or waits for: its next step is its end."""
         if isinstance(thread.state, Sleeper):
             self.readable.sleepers.remove(thread.state)
+        if thread.turn is not None:
+            thread.turn.lock.forget(thread)
+            thread.turn = None
         thread.finish_call()
         thread.error = ThreadExit()
         if thread.asleep:

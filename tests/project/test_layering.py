@@ -10,12 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "iosim"
 
 BASE = {
-    "iosim.checked", "iosim.costs", "iosim.figures", "iosim.load",
+    "iosim.checked", "iosim.costs", "iosim.costs_runtime", "iosim.figures", "iosim.load",
     "iosim.machine", "iosim.programs", "iosim.protocol", "iosim.results",
     "iosim.show", "iosim.stats", "iosim.syscalls", "iosim.trace", "iosim.units",
 }  # fmt: skip
 """Modules that both worlds may use; they use each other and nothing above."""
-CLOCKLESS = ("files", "sockets", "epoll", "polling")
+CLOCKLESS = ("files", "interpreter", "sockets", "epoll", "polling")
 """State of the simulated kernel that needs no clock: tested without a simulation."""
 
 
