@@ -7,7 +7,7 @@ from pydantic import Field
 from iosim.checked import Checked
 from iosim.figures import Figure, cost, delay
 
-Runtime = Literal["c", "cpython", "asyncio", "uvloop"]
+Runtime = Literal["c", "cpython", "asyncio", "asyncio_streams", "uvloop"]
 """Without an interpreter; the models driven by ``iosim.real``; an event loop of Python on one of the two libraries."""
 IN_C = "0: a server written in C"
 CEVAL = "CPython 3.11, Python/ceval_gil.h"

@@ -16,6 +16,7 @@ from iosim.load import Load
 from iosim.programs import Model, bind_params, find
 from iosim.real.census import Census
 from iosim.real.connecting import check_limits
+from iosim.real.peers import check
 from iosim.real.host import host_description, share_cpus
 from iosim.real.processes import Child
 from iosim.real.watch import Watch
@@ -40,13 +41,15 @@ def measure(
     *,
     seed: int = 1,
     cpus: int = 1,
+    runtime: str | None = None,
     params: Mapping[str, Any] | None = None,
     timeout_s: float | None = None,
     costs_name: str | None = None,
 ) -> Run:
     """Run ``model`` (a name or a path) under ``load`` on this host, with its server on ``cpus`` CPUs.
 
-    ``timeout_s`` bounds the whole run (default: what the load needs, and some slack). Raises, always in one line:
+    ``runtime``: cpython (the model itself), or a peer of ``iosim.real.peers`` that does its work; what calls that makes
+    is not known. ``timeout_s`` bounds the whole run (default: what the load needs, and some slack). Raises, always in one line:
     LookupError and ValueError for a model, parameter or load that cannot be (too many clients for this host's limits),
     RuntimeError when the program raised, returned or hung (it names the line), or the time was over.
     """
@@ -54,10 +57,15 @@ def measure(
         raise RuntimeError(f"a real run needs Linux, this is {sys.platform}")
     found = find(model)
     bound = bind_params(found, params or {})
+    peer = None if runtime in (None, "cpython") else runtime
+    if peer is not None:
+        check(peer, found.name)
+        bound = {"runtime": peer}
     check_limits(load.clients)
     server_cpus, client_cpu, warnings = share_cpus(cpus)
     started_s = time.monotonic()
-    report = _carry_out(found, load, seed, bound, server_cpus, client_cpu, started_s + (timeout_s or _needed_s(load)))
+    deadline_s = started_s + (timeout_s or _needed_s(load))
+    report = _carry_out(found, load, seed, bound, server_cpus, client_cpu, deadline_s)
     return Run(
         model=found.name,
         world="real",
@@ -68,7 +76,7 @@ def measure(
         params=bound,
         wall_s=time.monotonic() - started_s,
         warnings=(*warnings, *_warnings(load, cpus, report)),
-        **_figures(cpus, report),
+        **(_figures(cpus, report) | ({} if peer is None else {"syscalls": {}, "window_syscalls": {}})),
     )
 
 
@@ -89,7 +97,8 @@ def _carry_out(
             children.append(Child(module, inherit=(census.fd,)))
         server, clients = children
         watch = Watch(model.path, server, clients, census, deadline_s)
-        server.say({"model": str(model.path), "params": params, "cpus": server_cpus, "census": census.fd})
+        server.say({"model": str(model.path), "params": params, "cpus": server_cpus, "census": census.fd,
+                    "runtime": params.get("runtime")})  # fmt: skip
         port = watch.answer(server)["port"]
         clients.say(
             {

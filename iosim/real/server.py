@@ -1,8 +1,9 @@
 """The server's process: ``main`` drives one model on this host's kernel until it is killed.
 
 It imports no more than it needs, because a forked worker starts with a copy of it. What it reads and writes is said in
-``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``cpus`` (numbers) and ``census`` (descriptor); the
-answer is one line with ``port``, later perhaps one with ``error``.
+``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``runtime`` (of a peer that takes the model's place,
+or null), ``cpus`` (numbers) and ``census`` (descriptor); the answer is one line with ``port``, later perhaps one with
+``error``.
 """
 
 import faulthandler
@@ -40,6 +41,10 @@ def main() -> None:
         kernel.failures = _Failures(model)
         listener, port = _listener()
         tell(port=port)
+        if runtime := spec["runtime"]:
+            from iosim.real.peers import serve  # heavy, and of no use to a model
+
+            serve(runtime, os.path.basename(model).removesuffix(".py"), listener, kernel.new_counter())
         drive(kernel, server(listener, **spec["params"]))
     except BaseException as error:
         _fail(model, error)
