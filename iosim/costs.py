@@ -181,9 +181,29 @@ class Costs(RuntimeCosts, Provenance):
         """A machine whose every operation is free: what is left is the application's own work (a textbook queue)."""
         return Costs(name="free", **dict.fromkeys(FIGURES, 0))
 
+    def under(self, runtime: str) -> "Costs":
+        """The same host under another runtime: its figures in user mode, and whether it has an interpreter's lock.
+
+        Raises ValueError in one line when the list does not know that runtime.
+        """
+        if runtime == self.runtime:
+            return self
+        if runtime == "c":
+            return self.in_c()
+        if runtime not in self.runtimes:
+            known = ", ".join(dict.fromkeys([self.runtime, "c", *self.runtimes]))
+            raise ValueError(
+                f"--runtime {runtime}: the costs {self.name!r} know {known}; `iosim calibrate --output FILE` measures "
+                "the runtimes of this host, for --costs FILE"
+            )
+        changed = {**self.runtimes[runtime], "runtime": runtime, "name": f"{self.name}-{runtime}"}
+        return Costs(**{**self._values(), **changed})
+
     def in_c(self) -> "Costs":
         """The same host under a server written in C: the runtime's shares are zero."""
-        return Costs(**{**self._values(), **dict.fromkeys(RUNTIME_FIGURES, 0), "runtime": "c", "name": f"{self.name}-c"})
+        return Costs(
+            **{**self._values(), **dict.fromkeys(RUNTIME_FIGURES, 0), "runtime": "c", "name": f"{self.name}-c"}
+        )
 
     @property
     def digest(self) -> str:
@@ -222,7 +242,9 @@ FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.end
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
 IDLE_FIGURES = ("cold_ns", "idle_exit_ns")
 """Their tiers go by the time that a CPU was idle, in microseconds, not by sockets."""
-RUNTIME_FIGURES = ("call_ns", "event_ns", "descriptor_ns", "error_ns", "select_call_ns", "request_ns")
+RUNTIME_FIGURES = (
+    "call_ns", "event_ns", "descriptor_ns", "pollfd_ns", "turn_ns", "error_ns", "select_call_ns", "request_ns",
+)  # fmt: skip
 """What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {
     name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)

@@ -17,12 +17,17 @@ class RuntimeCosts(Checked):
     """What user space adds, and whether its threads share an interpreter."""
 
     runtime: Runtime = Field("c", description="under any but c, the threads of a process share one interpreter lock")
-    call_ns: Figure = cost(
-        0, "user", "runtime", "the runtime's share of one system call (interpreter, driver)", IN_C
+    runtimes: dict[str, dict[str, Figure]] = Field(
+        default_factory=dict, description="runtime → its figures, where they are not those of this list"
     )
+    call_ns: Figure = cost(0, "user", "runtime", "the runtime's share of one system call (interpreter, driver)", IN_C)
     event_ns: Figure = cost(0, "user", "runtime", "the runtime's share of one returned event", IN_C)
     descriptor_ns: Figure = cost(
-        0, "user", "runtime", "the runtime's share of one descriptor handed to select or poll", IN_C
+        0, "user", "runtime", "the runtime's share of one descriptor that select is handed", IN_C
+    )
+    pollfd_ns: Figure = cost(0, "user", "runtime", "the runtime's share of one pollfd that poll is handed", IN_C)
+    turn_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of one turn of its event loop, above call_ns", IN_C
     )
     error_ns: Figure = cost(0, "user", "runtime", "the runtime's share of one call that fails, above call_ns", IN_C)
     select_call_ns: Figure = cost(
@@ -34,7 +39,11 @@ class RuntimeCosts(Checked):
         "entry, sleep and the condition variable's own work"
     )  # fmt: skip
     lock_wake_ns: Figure = cost(
-        1000, "system", "interpreter lock", "let a thread know that the lock is free: one futex", "estimate: entry, wake"
+        1000,
+        "system",
+        "interpreter lock",
+        "let a thread know that the lock is free: one futex",
+        "estimate: entry, wake",
     )
     switch_interval_ns: Figure = delay(
         5_000_000,

@@ -16,8 +16,8 @@ from iosim.load import Load
 from iosim.programs import Model, bind_params, find
 from iosim.real.census import Census
 from iosim.real.connecting import check_limits
-from iosim.real.peers import check
 from iosim.real.host import host_description, share_cpus
+from iosim.real.peers import check
 from iosim.real.processes import Child
 from iosim.real.watch import Watch
 from iosim.results import Run

@@ -36,30 +36,40 @@ READ_BYTES = 65536
 def check(runtime: str, model: str) -> None:
     """Raises ValueError (there is no such peer) or LookupError (its library is missing), in one line."""
     if runtime not in PEERS:
-        raise ValueError(f"runtime {runtime!r}: a real run knows cpython (the models), {', '.join(PEERS)}")
+        raise ValueError(f"--runtime {runtime}: a real run knows cpython (the models themselves), {', '.join(PEERS)}")
     if model not in PEERS[runtime]:
-        raise ValueError(f"{runtime} has no {model}: as a real peer it does the work of {', '.join(PEERS[runtime])}")
-    if runtime == "uvloop" and find_spec("uvloop") is None:
-        raise LookupError("uvloop is not installed: `pip install uvloop`")
+        raise ValueError(f"--runtime {runtime}: it has no {model}; it does the work of {', '.join(PEERS[runtime])}")
+    if missing(runtime):
+        raise LookupError(f"--runtime {runtime}: this Python has no {runtime}; `pip install {runtime}`")
+
+
+def missing(runtime: str) -> bool:
+    """Is its library not installed?"""
+    return find_spec(runtime.partition("_")[0]) is None
 
 
 def serve(runtime: str, model: str, listener: int, census: MutableSequence[int]) -> None:
     """Answer whoever connects to that listening socket, for ever."""
-    loop = _loop(runtime, model)
+    loop = new_loop(runtime, SELECTORS[model]())
     asyncio.set_event_loop(loop)
-    made = socket.socket(fileno=listener)
-    if runtime == "asyncio_streams":
-        loop.run_until_complete(asyncio.start_server(_Streams(census).converse, sock=made, backlog=BACKLOG))
-    else:
-        loop.run_until_complete(loop.create_server(lambda: Answering(census), sock=made, backlog=BACKLOG))
+    start(loop, runtime, socket.socket(fileno=listener), census)
     _count(census, "fcntl")  # the listener is non-blocking: the server has begun
     loop.run_forever()
 
 
-def _loop(runtime: str, model: str) -> asyncio.AbstractEventLoop:
+def new_loop(runtime: str, selector: selectors.BaseSelector | None) -> asyncio.AbstractEventLoop:
+    """A loop of that runtime; uvloop has its own epoll."""
     if runtime == "uvloop":
         return cast(asyncio.AbstractEventLoop, import_module("uvloop").new_event_loop())
-    return asyncio.SelectorEventLoop(SELECTORS[model]())
+    return asyncio.SelectorEventLoop(selector)
+
+
+def start(loop: asyncio.AbstractEventLoop, runtime: str, listener: socket.socket, census: MutableSequence[int]) -> None:
+    """Listen."""
+    if runtime == "asyncio_streams":
+        loop.run_until_complete(asyncio.start_server(_Streams(census).converse, sock=listener, backlog=BACKLOG))
+    else:
+        loop.run_until_complete(loop.create_server(lambda: Answering(census), sock=listener, backlog=BACKLOG))
 
 
 def answer(request: bytes) -> bytes:

@@ -36,7 +36,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     burn(1)  # measures its pace now, and not in the first request
     try:
-        server = _load(model)
+        server = load(model)
         kernel = RealKernel(Census(spec["census"]).new_row)
         kernel.failures = _Failures(model)
         listener, port = _listener()
@@ -70,7 +70,7 @@ def _listener() -> tuple[int, int]:
     return made.detach(), port
 
 
-def _load(path: str) -> Program:
+def load(path: str) -> Program:
     """The ``server`` of that file, which ``iosim.programs`` has found good in the parent; that module is too heavy."""
     spec = spec_from_file_location("model", path)
     assert spec is not None
