@@ -63,7 +63,7 @@ def calibrate(*, quick: bool = False, seconds: float | None = None, progress: Pr
     told = progress or (lambda _label, _fraction: None)
     costs = _table(_carry_out(spec, wanted_s, told), warnings)
     known = profiles(costs, server_cpu, wanted_s / 3, lambda done: told("runtimes", done))
-    return costs.replace(runtimes=known, sources={**costs.sources, "runtimes": PROFILED})
+    return Costs(**{**costs.model_dump(), "runtimes": known, "sources": {**costs.sources, "runtimes": PROFILED}})
 
 
 def _carry_out(spec: Mapping[str, Any], wanted_s: float, progress: Progress) -> Mapping[str, Any]:

@@ -29,9 +29,9 @@ def run(
     """Simulate one model (by name or path) under one load.
 
     ``runtime``: what the program is written in (default: what the costs were measured with), one of those that the
-    costs know. Equal arguments give an equal ``digest``. ``progress`` is told the finished fraction now and then; ``tracer`` is
-    called as (time in ns, thread, call) when a call returns; ``coalesce=False`` gives every burst of CPU time an
-    event of its own, which is slower and changes nothing.
+    costs know. Equal arguments give an equal ``digest``. ``progress`` is told the finished fraction now and then;
+    ``tracer`` is called as (time in ns, thread, call) when a call returns; ``coalesce=False`` gives every burst of CPU
+    time an event of its own, which is slower and changes nothing.
 
     Raises LookupError (no such model or costs file), ValueError (a bad value), RuntimeError (the program failed),
     each in one line.

@@ -55,7 +55,7 @@ def shape_of(model: str, load: Load, workers: int) -> Shape:
         scan: Work = {"select_scan_ns": n, "select_word_ns": n / 64}
         return _scans_all(load, {"select_call_ns": 1, "descriptor_ns": load.clients + 1}, scan, {"select_base_ns": 1})
     if model == "poll_loop":
-        polling: Work = {"poll_base_ns": 1, "poll_copy_ns": n}
+        polling: Work = {"poll_base_ns": 1, "poll_copy_ns": n, "pollfd_ns": n}
         return _scans_all(load, polling, {"poll_scan_ns": n}, {})
     if model in ("epoll_loop", "epoll_edge"):
         return _ready_list(load, edge=model == "epoll_edge")

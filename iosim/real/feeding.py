@@ -3,9 +3,9 @@
 Before the server's loop waits, its clients take the replies and ask again, so many at a time; the time of that is taken
 off. It is a process of its own, as small as a server's: asyncio reads into 256 KiB, which the C library maps and
 unmaps each time, as long as the process has never freed so large a piece (measured: half of what a request costs).
-What is read and written is said in ``iosim.real.processes``: the spec has ``runtime`` ("" for a model under the driver),
-``model`` (path), ``batch``, ``idle`` and ``cpu``; the answer is one line with ``turn_ns``, ``framing_ns`` (taking a
-request apart, making its reply, in a peer) and ``call_ns`` (a read of /dev/zero without a driver).
+What is read and written is said in ``iosim.real.processes``: the spec has ``runtime`` ("" for a model under the
+driver), ``model`` (path), ``batch``, ``idle`` and ``cpu``; the answer is one line with ``turn_ns``, ``framing_ns``
+(taking a request apart, making its reply, in a peer) and ``call_ns`` (a read of /dev/zero without a driver).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from iosim.protocol import Conversation, pack_request
 from iosim.real.driver import drive
 from iosim.real.kernel import HOST, RealKernel
 from iosim.real.libc import libc
-from iosim.real.peers import SELECTORS, answer, new_loop, start
+from iosim.real.peers import answer, new_loop, new_selector, start
 from iosim.real.processes import die_with, read_spec, tell
 from iosim.real.server import load
 from iosim.syscalls import VOCABULARY, FdSet, PollFds
@@ -135,7 +135,7 @@ def peer_turn(runtime: str, model: str, clients: Clients) -> None:
 
 def _fed_selector(model: str, clients: Clients) -> selectors.BaseSelector:
     """The selector of a peer; before it waits, the clients act."""
-    selector = SELECTORS[model]()
+    selector = new_selector(model)
     inner = selector.select
 
     def feed_and_select(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:

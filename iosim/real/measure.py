@@ -49,9 +49,11 @@ def measure(
     """Run ``model`` (a name or a path) under ``load`` on this host, with its server on ``cpus`` CPUs.
 
     ``runtime``: cpython (the model itself), or a peer of ``iosim.real.peers`` that does its work; what calls that makes
-    is not known. ``timeout_s`` bounds the whole run (default: what the load needs, and some slack). Raises, always in one line:
-    LookupError and ValueError for a model, parameter or load that cannot be (too many clients for this host's limits),
-    RuntimeError when the program raised, returned or hung (it names the line), or the time was over.
+    is not known. ``timeout_s`` bounds the whole run (default: what the load needs, and some slack).
+
+    Raises, always in one line: LookupError and ValueError for a model, parameter, runtime or load that cannot be (too
+    many clients for this host's limits), RuntimeError when the program raised, returned or hung (it names the line), or
+    the time was over.
     """
     if not sys.platform.startswith("linux"):
         raise RuntimeError(f"a real run needs Linux, this is {sys.platform}")

@@ -9,7 +9,7 @@ of the standard library, or uvloop. It is named by the model that it does the wo
 import asyncio
 import selectors
 import socket
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import cast
@@ -18,7 +18,7 @@ from iosim.protocol import HEADER, Conversation, response_of
 from iosim.real.burn import burn
 from iosim.syscalls import VOCABULARY
 
-SELECTORS = {
+SELECTORS: dict[str, Callable[[], selectors.BaseSelector]] = {
     "epoll_loop": selectors.EpollSelector,
     "poll_loop": selectors.PollSelector,
     "select_loop": selectors.SelectSelector,
@@ -50,11 +50,16 @@ def missing(runtime: str) -> bool:
 
 def serve(runtime: str, model: str, listener: int, census: MutableSequence[int]) -> None:
     """Answer whoever connects to that listening socket, for ever."""
-    loop = new_loop(runtime, SELECTORS[model]())
+    loop = new_loop(runtime, new_selector(model))
     asyncio.set_event_loop(loop)
     start(loop, runtime, socket.socket(fileno=listener), census)
     _count(census, "fcntl")  # the listener is non-blocking: the server has begun
     loop.run_forever()
+
+
+def new_selector(model: str) -> selectors.BaseSelector:
+    """The selector that makes the readiness calls of that model."""
+    return SELECTORS[model]()
 
 
 def new_loop(runtime: str, selector: selectors.BaseSelector | None) -> asyncio.AbstractEventLoop:

@@ -1,9 +1,9 @@
 """The server's process: ``main`` drives one model on this host's kernel until it is killed.
 
 It imports no more than it needs, because a forked worker starts with a copy of it. What it reads and writes is said in
-``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``runtime`` (of a peer that takes the model's place,
-or null), ``cpus`` (numbers) and ``census`` (descriptor); the answer is one line with ``port``, later perhaps one with
-``error``.
+``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``runtime`` (of a peer that takes the model's
+place, or null), ``cpus`` (numbers) and ``census`` (descriptor); the answer is one line with ``port``, later perhaps one
+with ``error``.
 """
 
 import faulthandler

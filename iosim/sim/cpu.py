@@ -114,7 +114,7 @@ class Cpu:
             else:
                 account.pay(bill)
 
-    def interrupt_user_mode(self, alarm: Alarm) -> None:
+    def interrupt_user_mode(self, alarm: Alarm) -> None:  # noqa: ARG002
         """Somebody asks for the interpreter's lock."""
         raise AssertionError("only a CPU under an interpreter has threads that hold its lock")
 

@@ -1,8 +1,8 @@
 """A CPU whose threads may share an interpreter: they run user mode one at a time (``iosim.sim.interpreter``).
 
-Discussion: a process with one thread has no lock here, and runs as on any CPU. With more, a call is two bursts: its user
-part with the lock, its kernel part without. They stay one burst where nobody could see the difference: nobody waits for
-the lock, and no other thread can run before the burst is over.
+Discussion: a process with one thread has no lock here, and runs as on any CPU. With more, a call is two bursts: its
+user part with the lock, its kernel part without. They stay one burst where nobody could see the difference: nobody
+waits for the lock, and no other thread can run before the burst is over.
 """
 
 from iosim.sim.alarm import Alarm

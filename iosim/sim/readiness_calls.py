@@ -119,18 +119,8 @@ class ReadinessCalls(KernelCore):
             events, rechecked = file.harvest(maxevents)
             if events:
                 found = len(events)
-                self.work = (
-                    TURN,
-                    called,
-                    EPOLL_WAIT,
-                    called,
-                    EPOLL_RECHECK,
-                    rechecked,
-                    EPOLL_EVENT,
-                    found,
-                    EVENT,
-                    found,
-                )
+                waited = (TURN, called, EPOLL_WAIT, called, EPOLL_RECHECK, rechecked)
+                self.work = (*waited, EPOLL_EVENT, found, EVENT, found)
                 if file.waiters and file.ready:  # ep_done_scan: what is left, or back, is for the next sleeper too
                     file.notify(EPOLLIN)
                     self.work += (WAKE, 1)
