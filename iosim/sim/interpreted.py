@@ -64,7 +64,7 @@ class InterpretedCpu(Cpu):
             return self._go_on(thread, turn)
         if turn.phase == YIELDED and turn.user_part is None and turn.kernel_part is not None:
             return self._enter_kernel(thread, turn)
-        if turn.lock.holder is not None:
+        if not turn.lock.is_free_for(thread):
             return self._queue_up(thread, turn)
         return self._take(thread, turn)
 
@@ -152,10 +152,9 @@ class InterpretedCpu(Cpu):
         """The lock is another thread's: sleep until it is free, or for an interval; after a whole one, ask for it."""
         lock = turn.lock
         self._begin_wait(thread, turn)
-        if turn.timed_out and turn.seen == lock.switches:
+        holder = lock.holder
+        if turn.timed_out and turn.seen == lock.switches and holder is not None:
             lock.asked = True
-            holder = lock.holder
-            assert holder is not None
             if holder.cpu is not None and holder.cpu.thread is holder:
                 self.clock.call_at(self.clock.now, holder.cpu.interrupt_user_mode, holder)
         turn.phase = QUEUED

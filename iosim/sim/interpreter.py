@@ -3,8 +3,8 @@
 *Models*: CPython 3.11 (Python/ceval_gil.h). A thread needs the lock in user mode and lets go of it around every system
 call. Whoever finds it taken sleeps, in a queue, for at most the switch interval; if nobody else got the lock
 meanwhile, the sleeper asks the holder to let go, and goes to sleep again, behind all others. Letting go wakes the first
-of the queue, which owns nothing yet: the lock is whose thread comes first. A holder that was asked sleeps until another
-thread has the lock, so that it does not take it back at once.
+of the queue, which owns nothing yet: the lock is whose thread comes first. A holder that was asked sleeps until the one
+that it woke has the lock, so that it does not take it back at once.
 *Does not model*: the few instructions until a holder notices that it was asked.
 *Differs from CPython*: glibc's condition variable wakes in order only nearly.
 """
@@ -39,17 +39,24 @@ class Interpreter:
         self.waiters: dict[Thread, None] = {}
         """In order; who was woken is in it no more."""
         self.yielded: Thread | None = None
+        self.promised: Thread | None = None
+        """Who was woken by a holder that was asked: Linux lets the woken one run first (seen in traces)."""
 
     @property
     def contended(self) -> bool:
         """Does anyone but the holder wait for what happens to it?"""
         return bool(self.waiters) or self.asked or self.yielded is not None
 
+    def is_free_for(self, thread: "Thread") -> bool:
+        """May this thread take it?"""
+        return self.holder is None and (self.promised is None or self.promised is thread)
+
     def take(self, thread: "Thread") -> "Thread | None":
         """The lock, which is free, is this thread's. Gives the one that waits for just that, if any."""
         assert self.holder is None, "two threads in one interpreter"
         self.holder = thread
         self.asked = False
+        self.promised = None
         if self.last_holder is thread:
             return None
         self.last_holder = thread
@@ -62,12 +69,16 @@ class Interpreter:
         self.holder = None
         for thread in self.waiters:
             del self.waiters[thread]
+            if self.asked:
+                self.promised = thread
             return thread
         return None
 
     def forget(self, thread: "Thread") -> None:
         """The thread is at its end, wherever it was."""
         self.waiters.pop(thread, None)
+        if self.promised is thread:
+            self.promised = None
         if self.yielded is thread:
             self.yielded = None
         if self.holder is thread:
