@@ -19,6 +19,7 @@ from typing import Any
 from iosim.fits import Figures, Fitted, fitted, hot
 from iosim.primitives import Bench, fork_ns
 from iosim.real.processes import die_with, read_spec, tell
+from iosim.ring_rates import RingBench, ring_figures
 from iosim.runtime_share import serve
 from iosim.waking import Segments, settle
 
@@ -52,19 +53,33 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
         segments = Segments(spec["server_cpu"], spec["client_cpu"], stack)  # forks before there are many descriptors
         forks = fork_ns(FORKS)
         bench = Bench(scanned)
+        rings = _ring_bench(bench)
         while (past_s := time.monotonic() - begun_s) < spec["seconds"] or rounds < FEWEST_ROUNDS:
             tell(progress=min(1.0, past_s / spec["seconds"]))
             for _ in range(HOT_ROUNDS):
                 bench.round()
                 serve(bench.rounds, bench.zero, bench.null)
+                if rings is not None:
+                    rings.round()
             segments.measure(_pin)
             rounds += 1
-    figures, tiers = hot(bench.rounds, scanned)
+    hot_figures, tiers = hot(bench.rounds, scanned)
+    figures = dict(hot_figures)
     figures["fork_ns"] = fitted(
         forks, "the parent's share, through the driver; of an interpreter with numpy, so more than a small program pays"
     )
     figures, by_idleness = settle(figures, segments)
+    if rings is not None:
+        figures |= ring_figures(bench.rounds, hot_figures, figures)
     return figures, tiers | by_idleness, fitted(bench.rounds["no call"]), segments.disturbed
+
+
+def _ring_bench(bench: Bench) -> RingBench | None:
+    """None where the host forbids io_uring: then its default prices stand."""
+    try:
+        return RingBench(bench)
+    except OSError:
+        return None
 
 
 def _pin(cpu: int) -> None:

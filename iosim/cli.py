@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from iosim import show
+from iosim import show, show_worlds
 from iosim.cli_options import JSON_HELP, Asked, output_file, with_options
 from iosim.cli_progress import Bar, bar
 from iosim.programs import Model, bind_params, find, models, names
@@ -44,9 +45,13 @@ ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="a name from `iosim list`, or ./FILE.py", show_default=False)
 ]
 ModelsArgument = Annotated[
-    list[str], typer.Argument(metavar="MODEL...", help="names from `iosim list`, or ./FILE.py", show_default=False)
+    list[str],
+    typer.Argument(metavar="MODEL...", help="names from `iosim list`, ./FILE.py, or all", show_default=False),
 ]
-WorldOption = Annotated[str, typer.Option("--world", metavar="KIND", help="sim, or real: measure on this host")]
+WORLDS = {"sim": ("sim",), "real": ("real",), "both": ("sim", "real")}
+WorldOption = Annotated[
+    str, typer.Option("--world", metavar="KIND", help="sim; real: measure on this host; or both, side by side")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 QuickOption = Annotated[bool, typer.Option("--quick", help="fewer repetitions: sooner, and less sure")]
 
@@ -96,15 +101,17 @@ def _study(
 
 @_command("iosim list --json")
 def _list(as_json: JsonOption = False) -> None:
-    """The I/O models: what each is, and its parameters."""
-    found = models()
+    """The I/O models: what each is, its parameters, and whether this host can run it for real."""
+    from iosim.real.abilities import obstacle
+
+    found = [(model, obstacle(model.calls)) for model in models()]
     if as_json:
-        print(json.dumps([_described(model) for model in found]))
+        print(json.dumps([_described(model, reason) for model, reason in found]))
     else:
         _print(show.catalogue(found))
 
 
-def _described(model: Model) -> dict[str, Any]:
+def _described(model: Model, reason: str | None) -> dict[str, Any]:
     return {
         "name": model.name,
         "kind": model.kind,
@@ -112,6 +119,8 @@ def _described(model: Model) -> dict[str, Any]:
         "manual_pages": model.manual_pages,
         "timing_dependent": model.timing_dependent,
         "params": {name: default for name, (_, default) in model.params.items()},
+        "measurable": reason is None,
+        "obstacle": reason,
     }
 
 
@@ -139,29 +148,44 @@ def _measure(model: ModelArgument, asked: Asked) -> None:
 
 @_command(
     "iosim compare select_loop poll_loop epoll_loop --clients 900 --active 0.01\n"
-    "iosim compare threads epoll_loop --world real --clients 50 --rate 2000",
+    "iosim compare threads epoll_loop --world real --clients 50 --rate 2000\n"
+    "iosim compare all --world both --costs host.toml --clients 20 --rate 1000",
     shared="all",
 )
 def _compare(models: ModelsArgument, asked: Asked, world: WorldOption = "sim") -> None:
     """Several models under the same load, side by side. A parameter goes to the models that know it."""
-    if world not in ("sim", "real"):
-        raise ValueError(f"--world: came {world!r}, expected 'sim' or 'real'")
-    if world == "real" and asked.simulated_only:
-        raise ValueError(f"{asked.simulated_only[0]}: a real run takes this from its host; leave it out")
-    found = [find(name) for name in models]
+    if world not in WORLDS:
+        raise ValueError(f"--world: came {world!r}, expected 'sim', 'real' or 'both'")
+    refused = [flag for flag in asked.simulated_only if not (world == "both" and flag == "--costs")]
+    if world != "sim" and refused:
+        raise ValueError(f"{refused[0]}: a real run takes this from its host; leave it out")
+    every = models == ["all"]
+    chosen = names() if every else models
+    found = [find(name) for name in chosen]
     unknown = [name for name in asked.params if not any(name in model.params for model in found)]
     if unknown:
         raise ValueError(f"--set: none of {', '.join(models)} has a parameter {unknown[0]!r}")
+    if world == "real":
+        from iosim.real.abilities import require
+
+        for model in found:
+            require(model)
     known = [{key: value for key, value in asked.params.items() if key in model.params} for model in found]
     bound = [bind_params(model, params) for model, params in zip(found, known, strict=True)]
     results: list[Run] = []
+    failures: list[str] = []
     try:
         with bar() as progress:
-            for name, params in zip(models, bound, strict=True):
-                results.append((_simulated if world == "sim" else _measured)(name, asked, params, progress))
+            for (name, params), one in product(zip(chosen, bound, strict=True), WORLDS[world]):
+                try:
+                    results.append((_simulated if one == "sim" else _measured)(name, asked, params, progress))
+                except (OSError, RuntimeError, LookupError) as error:
+                    if not every:
+                        raise
+                    failures.append(f"{name}: {error}")
     finally:  # Ctrl-C, or a model that fails, loses no finished run
         if results:
-            _show(results, asked)
+            _show(results, asked, failures)
 
 
 def _simulated(model: str, asked: Asked, params: dict[str, Any], progress: Bar) -> "Run":
@@ -196,12 +220,15 @@ def _one(world: Callable[..., "Run"], model: str, asked: Asked) -> None:
         _print(show.screen(result))
 
 
-def _show(results: "list[Run]", asked: Asked) -> None:
+def _show(results: "list[Run]", asked: Asked, failures: list[str]) -> None:
     if asked.as_json:
         print(json.dumps([result.to_dict() for result in results]))
+        for failure in failures:
+            print("iosim:", failure, file=sys.stderr)
         return
-    _print(show.comparison(results))
-    for remark in show.remarks(results):
+    both = len({result.world for result in results}) > 1
+    _print(show_worlds.side_by_side(results) if both else show.comparison(results))
+    for remark in [*failures, *show.remarks(results)]:
         _print(Text(remark, style="yellow"))
 
 

@@ -19,7 +19,12 @@ import tomli_w
 from pydantic import Field, field_validator, model_validator
 
 from iosim.checked import Checked
+from iosim.costs_aio import AioCosts
+from iosim.costs_ring import RingCosts
 from iosim.costs_runtime import RuntimeCosts
+from iosim.costs_signals import SignalCosts
+from iosim.costs_sync import SyncCosts
+from iosim.costs_udp import UdpCosts
 from iosim.figures import GUEST, Cause, Figure, cost, delay
 
 
@@ -32,7 +37,7 @@ class Provenance(Checked):
     sources: dict[str, str] = Field(default_factory=dict, description="figure → source, where it is not the default's")
 
 
-class Costs(RuntimeCosts, Provenance):
+class Costs(UdpCosts, RingCosts, AioCosts, SyncCosts, SignalCosts, RuntimeCosts, Provenance):
     """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
 
     Raises ValueError in one line that names the figure, what came and what is allowed.
@@ -242,14 +247,12 @@ FIGURES: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.end
 MEMORY: tuple[str, ...] = tuple(name for name in Costs.model_fields if name.endswith("_bytes"))
 IDLE_FIGURES = ("cold_ns", "idle_exit_ns")
 """Their tiers go by the time that a CPU was idle, in microseconds, not by sockets."""
-RUNTIME_FIGURES = (
-    "call_ns", "event_ns", "descriptor_ns", "pollfd_ns", "turn_ns", "error_ns", "select_call_ns", "request_ns",
-)  # fmt: skip
-"""What a runtime adds in user space; zero for C."""
 CAUSES: dict[str, Cause] = {
     name: Cause(_extra(name)["owner"], _extra(name)["cause"]) for name in FIGURES if "owner" in _extra(name)
 }
 """Who pays for each figure that costs CPU time (delays have no entry)."""
+RUNTIME_FIGURES = tuple(name for name, cause in CAUSES.items() if cause.cause == "runtime")
+"""What a runtime adds in user space; zero for C."""
 
 
 def load_costs(costs: "Costs | str | Path | None" = None) -> Costs:

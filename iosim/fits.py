@@ -76,10 +76,11 @@ class Round:
 def hot(rounds: Rounds, scanned: tuple[int, ...]) -> tuple[Figures, dict[str, list[tuple[float, float]]]]:
     """(figures, figures with tiers: (sockets, ns) each) from the rounds of ``iosim.primitives``."""
     all_rounds = [Round(rounds, number) for number in range(len(rounds["getppid"]))]
-    figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in _fits(scanned).items()}
+    fits = _fits(scanned) | _signal_fits() | _sync_fits()
+    figures = {name: fitted([fit(each) for each in all_rounds], how) for name, (fit, how) in fits.items()}
     tiers = {}
-    for name, fits in _tiers(scanned).items():
-        tiers[name] = [(float(count), fitted([fit(each) for each in all_rounds]).ns) for count, fit in fits]
+    for name, tiered in _tiers(scanned).items():
+        tiers[name] = [(float(count), fitted([fit(each) for each in all_rounds]).ns) for count, fit in tiered]
     return figures, tiers
 
 
@@ -172,6 +173,48 @@ def _fits(scanned: tuple[int, ...]) -> dict[str, tuple[Fit, str]]:
     }
 
 
+def _sync_fits() -> dict[str, tuple[Fit, str]]:
+    above_trap = "above one call that does nothing"
+    return {
+        "eventfd_create_ns": (lambda r: r["eventfd"] - r.trap, f"eventfd, {above_trap}"),
+        "eventfd_read_ns": (lambda r: r["eventfd read"] - r.trap, f"read of an eventfd, {above_trap}"),
+        "eventfd_write_ns": (lambda r: r["eventfd write"] - r["write twin"], "write to an eventfd less to /dev/null"),
+        "futex_call_ns": (
+            lambda r: r["futex wake"] - r.trap - _WAKE_NOBODY_NS,
+            f"a futex call by ctypes that wakes nobody, {above_trap} and the default's futex_wake_ns",
+        ),
+    }
+
+
+def _signal_fits() -> dict[str, tuple[Fit, str]]:
+    return {
+        "signal_call_ns": (
+            lambda r: (
+                r["serve sigio"]
+                - r["serve blocking"]
+                - (r["getpid"] - r.entry)
+                + r["signal refused"]
+                - r["read closed"]
+            ),
+            "sigio on scripted answers less blocking and one trap; and a wait refused less a read refused",
+        ),
+        "signal_owner_ns": (lambda r: r["signal owner"] - r["signal twin"], "F_SETOWN less F_SETFL"),
+        "signal_arm_ns": (
+            lambda r: r["signal arm"] - r["signal twin"],
+            "F_SETFL with O_ASYNC less one without",
+        ),
+        "signal_send_ns": (
+            lambda r: r["write signalled"] - r["write unsignalled"],
+            "write of 64 bytes to a socket that raises a signal, less one to a socket that does not",
+        ),
+        "signal_wait_ns": (lambda r: r["signal none"] - r["signal refused"], "EAGAIN less EINVAL"),
+        "signal_take_ns": (
+            lambda r: r["signal one"] - (r["signal none"] - r.error) - r["siginfo"],
+            "sigtimedwait that finds one less one that finds none, without the error and Python's siginfo",
+        ),
+    }
+
+
 def _tiers(scanned: tuple[int, ...]) -> dict[str, list[tuple[int, Fit]]]:
     """Figures that depend on how many sockets share the cache."""
 
@@ -189,6 +232,7 @@ _REGISTERED = (
     "poll that the last descriptor ends at once, less poll with time-out 0, per descriptor; its share as in the "
     "default table"
 )
+_WAKE_NOBODY_NS = Costs().at("futex_wake_ns")
 _THREAD = "a thread that ends at once, start to end; its share as in the default table"
 _BESIDE_SCAN = {"poll": Costs().at("poll_copy_ns"), "select": Costs().at("select_word_ns") / 64}
 """What the table prices apart, per descriptor (the defaults are kept: too small to be told from the scan)."""

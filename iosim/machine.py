@@ -27,6 +27,9 @@ class Machine(Checked):
     bandwidth_bit_per_s: float = Field(100e9, gt=0, le=1e13, description="of the link, each way")
     irq_cpu: int = Field(0, ge=0, description="nic: the CPU that takes the interrupts")
     nofile: int = Field(20_000_000, ge=3, description="RLIMIT_NOFILE of every process")
+    sigpending: int = Field(
+        62_500, ge=0, description="RLIMIT_SIGPENDING of every process; the default of 16 GB of memory"
+    )
     somaxconn: int = Field(4096, ge=1, description="net.core.somaxconn")
     receive_buffer_bytes: int = Field(131_072, ge=2304, description="per connection")
     send_buffer_bytes: int = Field(16_384 * 4, ge=4608, description="per connection")

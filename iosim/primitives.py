@@ -13,6 +13,7 @@ import _thread
 import fcntl as _fcntl
 import os
 import statistics
+import struct
 import sys
 import time
 from collections import defaultdict
@@ -23,23 +24,37 @@ from typing import Any
 from iosim.real.driver import drive
 from iosim.real.kernel import HOST, RealKernel
 from iosim.syscalls import (
+    EFD_SEMAPHORE,
     EPOLL_CTL_ADD,
     EPOLL_CTL_DEL,
     EPOLL_CTL_MOD,
     EPOLLIN,
+    F_SETFL,
+    F_SETOWN,
+    F_SETSIG,
     FD_SETSIZE,
+    O_ASYNC,
     POLLIN,
+    SIG_BLOCK,
+    SIGRTMIN,
     SOCK_NONBLOCK,
     FdSet,
     PollFds,
+    SigInfo,
+    Word,
     accept4,
     close,
     epoll_ctl,
     epoll_wait,
+    eventfd,
+    fcntl,
     fork,
+    futex_wake,
+    getpid,
     poll,
     read,
     select,
+    sigtimedwait,
     socket,
     wait,
     write,
@@ -58,6 +73,9 @@ SELECTABLE = 900
 """select is asked about at most so many: their numbers stay below FD_SETSIZE."""
 FEW_CALLS = 16
 BARE_CALLS = 500
+F_SETOWN_EX = 15
+F_OWNER_TID = 0
+"""fcntl(2); Python has no names for them."""
 
 Rounds = dict[str, list[float]]
 """Probe → ns per call, one value a round."""
@@ -107,9 +125,11 @@ class Bench:
         self._sizes()
         self._refusals()
         self._connections()
+        self._signals()
         self._epoll()
         self._readiness()
         self._threads()
+        self._hand_over()
 
     def time(
         self, probe: str, call: Callable[..., Awaitable[Any]], arguments: Sequence[tuple[Any, ...]], warm: int = WARM
@@ -199,6 +219,37 @@ class Bench:
         os.closerange(last - BATCH + 1, last + 1)
         os.close(filler)
 
+    def _signals(self) -> None:
+        """What a message costs its sender more when it raises a signal; what it costs to take one, to find none, to ask
+        amiss."""
+        near, far = self.near[:BATCH], self.far[:BATCH]
+        self.kernel.sigprocmask(SIG_BLOCK, (SIGRTMIN,))
+        self.time("signal owner", fcntl, [(fd, F_SETOWN, os.getpid()) for fd in far])
+        self.time("signal twin", fcntl, [(fd, F_SETFL, 0) for fd in far])
+        for fd in far:
+            # this thread alone, not the process: a thread that blocks nothing would be ended by it, and all with it
+            _fcntl.fcntl(fd, F_SETOWN_EX, struct.pack("ii", F_OWNER_TID, _thread.get_native_id()))
+            _fcntl.fcntl(fd, F_SETSIG, SIGRTMIN)
+        for probe in ("settle", "write unsignalled", "write signalled"):
+            for one, other in zip(near, far, strict=True):  # in turns, as in ``_messages``
+                os.write(other, MESSAGE)
+                os.read(one, 4096)
+            if probe == "write signalled":
+                self.time("signal arm", fcntl, [(fd, F_SETFL, O_ASYNC) for fd in far])
+            self.time(probe, write, [(fd, MESSAGE) for fd in near])
+            for fd in far:
+                os.read(fd, 4096)
+        self.time("signal one", sigtimedwait, [((SIGRTMIN,), 0)] * BATCH)
+        self.time("signal none", sigtimedwait, [((SIGRTMIN,), 0)] * BATCH)
+        self.time("signal refused", sigtimedwait, [((SIGRTMIN,), -1)] * BATCH)
+        for fd in far:
+            _fcntl.fcntl(fd, F_SETFL, 0)
+        self.time("getpid", getpid, [()] * BATCH)
+        start = clock()
+        for number in range(BARE_CALLS):
+            SigInfo(SIGRTMIN, number, POLLIN)
+        self.rounds["siginfo"].append((clock() - start - self.clock_ns) / BARE_CALLS)
+
     def _epoll(self) -> None:
         near, far = self.near[:BATCH], self.far[:BATCH]
         fd = self.kernel.epoll_create()
@@ -251,6 +302,18 @@ class Bench:
             _thread.start_new_thread(gate.release, ())
         gate.acquire()
         self.rounds["thread"].append((time.process_time_ns() - start) / FEW_CALLS)
+
+    def _hand_over(self) -> None:
+        """What threads tell each other with, where nobody sleeps."""
+        counter = self.kernel.eventfd(0, EFD_SEMAPHORE)  # as a counter, the first read would take all
+        self.time("eventfd write", write, [(counter, (1).to_bytes(8, sys.byteorder))] * BATCH)
+        self.time("eventfd read", read, [(counter, 8)] * BATCH)
+        self.kernel.close(counter)
+        filler = os.dup(self.null)  # as in _connections
+        last = self.time("eventfd", eventfd, [()] * BATCH)
+        os.closerange(last - BATCH + 1, last + 1)
+        os.close(filler)
+        self.time("futex wake", futex_wake, [(Word(),)] * BATCH)
 
 
 def fork_ns(times: int) -> list[float]:

@@ -20,7 +20,8 @@ from typing import Any
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from iosim.syscalls import Program
+from iosim import syscalls
+from iosim.syscalls import VOCABULARY, Program
 
 _STAMP = "__iosim_stamp__"
 """Attribute of a loaded module: which text of its file it is, so that an edited model is loaded anew."""
@@ -40,6 +41,10 @@ class Model:
     manual_pages: tuple[str, ...]
     timing_dependent: tuple[str, ...]
     """Calls whose count may differ between two runs of one load: the syscall census leaves them out."""
+    calls: tuple[str, ...] = field(compare=False)
+    """The calls of the vocabulary that the file names, in census order."""
+    reuse_port: bool = field(compare=False)
+    """It names SO_REUSEPORT: others may join the port of the listener that it is given."""
     params: Mapping[str, tuple[Any, Any]] = field(compare=False)
     """Parameter → (type, default): the keyword-only arguments of ``server``."""
     server: Program = field(compare=False, repr=False)
@@ -85,6 +90,8 @@ def find(name_or_path: str | os.PathLike[str]) -> Model:
         kind=_field(document, "Kind"),
         manual_pages=_listed(_field(document, "Manual pages")),
         timing_dependent=_listed(re.sub(r"\([^)]*\)", "", _field(document, "Timing-dependent calls"))),
+        calls=tuple(name for name in VOCABULARY if id(getattr(syscalls, name)) in map(id, vars(module).values())),
+        reuse_port="SO_REUSEPORT" in vars(module),
         params=_params(server, path),
         server=server,
     )
@@ -103,6 +110,14 @@ def bind_params(model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, (kind, default) in model.params.items():
         bound[name] = _converted(f"{model.name}.{name}", kind, default, given[name]) if name in given else default
     return bound
+
+
+def workers_for(model: Model, connections: int) -> dict[str, int]:
+    """The parameters under which so many connections are served at once: a worker that blocks is held by one of them,
+    so that each needs its own, and so is a helper thread of POSIX AIO; any other serves many."""
+    if "aio_threads" in model.params:
+        return {"aio_threads": connections}
+    return {"workers": connections} if model.kind == "blocking" and "workers" in model.params else {}
 
 
 def _converted(label: str, kind: Any, default: Any, value: Any) -> Any:

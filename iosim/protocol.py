@@ -68,6 +68,14 @@ class Conversation:
         return whole
 
 
+async def answer(fd: int, conversation: Conversation, data: bytes) -> bool:
+    """Respond to the requests that ``data`` completes, and write what a non-blocking socket takes of the replies; True
+    when nothing is left."""
+    for request in conversation.requests(data):
+        conversation.unsent += await respond(request)
+    return not conversation.unsent or await send_some(fd, conversation)
+
+
 async def send_some(fd: int, conversation: Conversation) -> bool:
     """Write what a non-blocking socket takes of the unsent replies; True when nothing is left."""
     try:

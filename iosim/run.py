@@ -49,6 +49,7 @@ def run(
             costs=table,
             machine=machine or Machine(),
             params=bound,
+            reuse_port=found.reuse_port,
             coalesce=coalesce,
             tracer=tracer,
             progress=progress,

@@ -13,7 +13,7 @@ from iosim.primitives import MESSAGE, Rounds
 from iosim.protocol import pack_request
 from iosim.real.driver import drive
 from iosim.real.kernel import RealKernel
-from iosim.syscalls import EPOLLIN
+from iosim.syscalls import EPOLLIN, POLLIN, SIGRTMIN, PollFds, SigInfo
 
 REQUEST = pack_request(len(MESSAGE), len(MESSAGE), 0)
 REQUESTS = 320
@@ -64,13 +64,40 @@ class Scripted(RealKernel):
         raise Enough
 
 
+class Signalling(Scripted):
+    """The same for a server that waits for signals: of one socket, which has nothing to read when it is accepted."""
+
+    _looked = False
+
+    def sigprocmask(self, how: int, signals: tuple[int, ...]) -> None:
+        pass
+
+    def fcntl(self, fd: int, command: int, argument: int = 0) -> int:  # noqa: ARG002
+        return 0
+
+    def poll(self, fds: PollFds, timeout_ms: int = -1) -> list[tuple[int, int]]:  # noqa: ARG002
+        return [(LISTENER, POLLIN)] if self._unaccepted else []
+
+    def sigwaitinfo(self, signals: tuple[int, ...]) -> SigInfo:  # noqa: ARG002
+        return SigInfo(SIGRTMIN, FIRST, POLLIN)
+
+    def read(self, fd: int, count: int = 65536) -> bytes:
+        if not self._looked:
+            self._looked = True
+            self.begun_ns = time.thread_time_ns()
+            raise BlockingIOError
+        return super().read(fd, count)
+
+
 def serve(rounds: Rounds, zero: int, null: int) -> None:
-    """One round: ns per request of ``blocking`` and of ``epoll_loop`` with few and with many requests a wait."""
-    for probe, model, ready in [
-        ("serve blocking", "blocking", 1),
-        *((f"serve epoll {ready}", "epoll_loop", ready) for ready in EVENTS),
+    """One round: ns per request of ``blocking``, of ``sigio``, of ``epoll_loop`` with few and with many requests a
+    wait."""
+    for probe, model, scripted, ready in [
+        ("serve blocking", "blocking", Scripted, 1),
+        ("serve sigio", "sigio", Signalling, 1),
+        *((f"serve epoll {ready}", "epoll_loop", Scripted, ready) for ready in EVENTS),
     ]:
-        kernel = Scripted(zero, null, ready)
+        kernel = scripted(zero, null, ready)
         try:
             drive(kernel, programs.find(model).server(LISTENER))
         except Enough:

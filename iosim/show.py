@@ -1,5 +1,6 @@
 """How results look: one run as one screen, several as one table; in a terminal, as plain text, in a notebook."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from io import StringIO
@@ -19,6 +20,7 @@ BAR = 20
 OWNERS = ("user", "system", "softirq", "switch", "idle")
 LABEL = 12
 MOST = 6
+FEW = 3
 
 
 def text_of(run: Run) -> str:
@@ -77,7 +79,7 @@ def comparison(runs: Sequence[Run]) -> Table:
             *(duration_text(run.latency_ns.get(key)) for key in ("mean", "p50", "p99")),
             share_text(_busy(run)),
             duration_text(run.cpu_ns_per_request),
-            _calls_per_request(run),
+            calls_per_request(run),
             bytes_text(run.memory_bytes.get("total")),
         )
     return table
@@ -86,16 +88,31 @@ def comparison(runs: Sequence[Run]) -> Table:
 _COMPARED = "busy: of all CPU time; CPU, calls: per completed request; memory: kernel's"
 
 
-def catalogue(models: Iterable[Model]) -> Table:
-    """The models, one a row."""
-    table = Table(box=None, padding=(0, 1), header_style="bold")
-    table.add_column("model", style="bold cyan", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    table.add_column("thesis, parameters")
-    for model in models:
-        params = "".join(f"\n--set {name}={default}" for name, (_, default) in model.params.items())
-        table.add_row(model.name, model.kind, Text.assemble(model.thesis, (params, "green")))
+KINDS = ("blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous")
+"""Stevens' order."""
+
+
+def catalogue(models: Sequence[tuple[Model, str | None]]) -> Table:
+    """The models, by kind, one a row; with each the reason why this host cannot run it for real, if there is one."""
+    table = Table(box=None, padding=(0, 1), header_style="bold", caption=_LISTED, caption_justify="left")
+    table.add_column("model", style="cyan", no_wrap=True)
+    table.add_column("real", no_wrap=True)
+    table.add_column("what it is, its parameters, its manual pages")
+    kinds = dict.fromkeys((*KINDS, *(model.kind for model, _ in models)))
+    for kind in kinds:
+        of_kind = [(model, reason) for model, reason in models if model.kind == kind]
+        if of_kind:
+            table.add_row(Text(kind or "of no kind", style="bold"))
+        for model, reason in of_kind:
+            params = "".join(f"\n--set {name}={default}" for name, (_, default) in model.params.items())
+            pages = "\n" + ", ".join(model.manual_pages) if model.manual_pages else ""
+            why = f"\nnot for real: {reason}" if reason else ""
+            described = Text.assemble(model.thesis, (params, "green"), (pages, "dim"), (why, "yellow"))
+            table.add_row(f"  {model.name}", Text("no", "yellow") if reason else "yes", described)
     return table
+
+
+_LISTED = "real: can this host run it with `iosim measure`?"
 
 
 def price_list(costs: Costs) -> Table:
@@ -130,12 +147,17 @@ def sentences(told: Iterable[tuple[str, str]]) -> Table:
 
 
 def remarks(runs: Iterable[Run]) -> list[str]:
-    """Every warning of the runs, once, with the models that it is of."""
-    of: dict[str, list[str]] = {}
+    """Every warning of the runs, once, with the models that it is of; of those that differ in their numbers, one."""
+    of: dict[str, dict[str, str]] = {}
     for run in runs:
         for warning in _condensed(run.warnings):
-            of.setdefault(warning, []).append(run.model)
-    return [f"{', '.join(names)}: {warning}" for warning, names in of.items()]
+            of.setdefault(re.sub(r"[\d.]+", "0", warning), {})[run.model] = warning
+    return [f"{_named(list(found))}: {next(iter(found.values()))}" for found in of.values()]
+
+
+def _named(models: Sequence[str]) -> str:
+    """``a, b, c``, or ``a and 7 more``."""
+    return ", ".join(models) if len(models) <= FEW else f"{models[0]} and {len(models) - 1} more"
 
 
 def _condensed(warnings: Iterable[str]) -> list[str]:
@@ -237,7 +259,8 @@ def _busy(run: Run) -> float | None:
     return None if idle is None else 1 - idle
 
 
-def _calls_per_request(run: Run) -> str:
+def calls_per_request(run: Run) -> str:
+    """System calls of the window per completed request."""
     calls = run.window_syscalls or run.syscalls  # none: of a stock runtime they are not known
     kernel = sum(count for name, count in calls.items() if name != "compute")
     done = run.requests["completed"]

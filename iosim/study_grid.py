@@ -7,6 +7,7 @@ from typing import Any, Literal
 from iosim.costs import Costs
 from iosim.load import SECOND_NS, Load
 from iosim.machine import Machine
+from iosim.programs import find, workers_for
 from iosim.shapes import MODELS
 from iosim.theory import saturation
 
@@ -101,11 +102,6 @@ def why_not(model: str, connections: int) -> str | None:
     return None
 
 
-def params_of(model: str, connections: int) -> dict[str, Any]:
-    """The model's own parameters at that point: prefork gets a worker per connection."""
-    return {"workers": connections} if model == "prefork" else {}
-
-
 def grid(plan: Plan, rate_per_s: float, models: Sequence[str] = MODELS) -> tuple[list[Point], list[Skip]]:
     """All points of the plan, and what is left out. With one connection every activity is the same: it is run once."""
     points: list[Point] = []
@@ -116,7 +112,7 @@ def grid(plan: Plan, rate_per_s: float, models: Sequence[str] = MODELS) -> tuple
             if reason := why_not(model, connections):
                 left_out.setdefault(reason, []).append(connections)
                 continue
-            params = params_of(model, connections)
+            params = workers_for(find(model), connections)
             for activity in plan.activities if connections > 1 else (1.0,):
                 same = {"clients": connections, "active": activity}
                 saturated = Load(**same, think_ns=0, duration_ns=plan.sim_saturation_ns, warmup_ns=20 * MS)
@@ -139,7 +135,7 @@ def steady_rate_per_s(plan: Plan, costs: Costs, models: Sequence[str] = MODELS) 
         for connections in plan.connections:
             if why_not(model, connections) or (connections == 1 and model != "blocking"):
                 continue
-            load, params = Load(clients=connections), params_of(model, connections)
+            load, params = Load(clients=connections), workers_for(find(model), connections)
             most = saturation(model, load, costs=costs, machine=Machine(), params=params)
             allowed = min(allowed, SECOND_NS / most.cpu_ns_per_request)
     digits = 10 ** (len(f"{allowed * STEADY_UTILIZATION:.0f}") - 2)

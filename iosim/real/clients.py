@@ -22,13 +22,14 @@ from iosim.real.asking import NEVER, plan
 from iosim.real.census import Census
 from iosim.real.connecting import connect_all
 from iosim.real.loop import Loop
-from iosim.real.meters import cpu_time_ns, descriptors, group_members, read_slow
+from iosim.real.meters import asleep, cpu_time_ns, descriptors, group_members, read_slow
 from iosim.real.processes import die_with, read_spec, tell
 from iosim.stats import Latencies
 
 MS = 1_000_000
 FIRST_CALL_S = 1.0
 SETTLED_S = 0.03
+MANY_CALLS = 1000
 QUIET_S = 0.1
 BOUND_S = 10.0
 STALL_NS = 1000 * MS
@@ -61,7 +62,7 @@ class _Measurement:
         self._pids = group_members(spec["server"])
 
     def _connect(self) -> list[socket.socket | None]:
-        _until_started(self._census)
+        _until_started(self._census, self._spec["server"])
         pids = group_members(self._spec["server"])
         before = descriptors(pids)
         return connect_all(self._spec["port"], self._load.clients, lambda: descriptors(pids) - before)
@@ -137,12 +138,20 @@ class _Stall:
         return self.stalled
 
 
-def _until_started(census: Census) -> None:
-    """Until the server has made its first call, and has all its workers."""
+def _until_started(census: Census, group: int) -> None:
+    """Until the server has made its first call, has all its workers, and they sleep: whoever connects while a worker
+    has yet to make its listener stands in the queue of another. A server that never sleeps is there when it has made
+    many calls."""
     give_up_s = time.monotonic() + FIRST_CALL_S
     while not census.counts() and time.monotonic() < give_up_s:
         time.sleep(0.002)
     _until_still(lambda: [census.counts().get(call) for call in ("fork", "clone")], SETTLED_S, BOUND_S)
+    give_up_s = time.monotonic() + FIRST_CALL_S
+    calls = sum(census.counts().values())
+    while not asleep(group_members(group)) and time.monotonic() < give_up_s:
+        if sum(census.counts().values()) > calls + MANY_CALLS:
+            break
+        time.sleep(0.002)
 
 
 def _until_still(look: Callable[[], object], quiet_s: float, bound_s: float) -> bool:

@@ -8,6 +8,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.accept4.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int]
 libc.select.argtypes = [ctypes.c_int, *[ctypes.c_void_p] * 4]
 libc.prctl.argtypes = [ctypes.c_int, ctypes.c_ulong]
+libc.sigtimedwait.argtypes = [ctypes.c_void_p] * 3
 
 
 def raise_errno() -> None:

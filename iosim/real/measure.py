@@ -7,13 +7,13 @@ them after a bounded time, and says in which line the program stood.
 and kernel memory per connection. These are ``None``.
 """
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from iosim.load import Load
 from iosim.programs import Model, bind_params, find
+from iosim.real.abilities import require
 from iosim.real.census import Census
 from iosim.real.connecting import check_limits
 from iosim.real.host import host_description, share_cpus
@@ -52,12 +52,11 @@ def measure(
     is not known. ``timeout_s`` bounds the whole run (default: what the load needs, and some slack).
 
     Raises, always in one line: LookupError and ValueError for a model, parameter, runtime or load that cannot be (too
-    many clients for this host's limits), RuntimeError when the program raised, returned or hung (it names the line), or
-    the time was over.
+    many clients for this host's limits), RuntimeError when this host forbids a call of the model, when the program
+    raised, returned or hung (it names the line), or the time was over.
     """
-    if not sys.platform.startswith("linux"):
-        raise RuntimeError(f"a real run needs Linux, this is {sys.platform}")
     found = find(model)
+    require(found)
     bound = bind_params(found, params or {})
     peer = None if runtime in (None, "cpython") else runtime
     if peer is not None:
@@ -99,8 +98,16 @@ def _carry_out(
             children.append(Child(module, inherit=(census.fd,)))
         server, clients = children
         watch = Watch(model.path, server, clients, census, deadline_s)
-        server.say({"model": str(model.path), "params": params, "cpus": server_cpus, "census": census.fd,
-                    "runtime": params.get("runtime")})  # fmt: skip
+        server.say(
+            {
+                "model": str(model.path),
+                "params": params,
+                "runtime": params.get("runtime"),
+                "reuse_port": model.reuse_port,
+                "cpus": server_cpus,
+                "census": census.fd,
+            }
+        )
         port = watch.answer(server)["port"]
         clients.say(
             {

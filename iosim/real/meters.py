@@ -6,6 +6,7 @@ Sources: clock_getcpuclockid(3), proc(5). Times in ns; ``/proc`` ticks are 1 / s
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,16 @@ def group_members(group: int) -> list[int]:
             if int(fields[2]) == group and fields[0] not in "ZX":
                 members.append(int(entry.name))
     return sorted(members)
+
+
+def asleep(pids: Sequence[int]) -> bool:
+    """Do all threads of these processes sleep? (One that is not there any more does.)"""
+    for pid in pids:
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                if _after_name(f"/proc/{pid}/task/{thread}/stat")[0] in "RD":
+                    return False
+    return True
 
 
 def descriptors(pids: Sequence[int]) -> int:

@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine, MutableSequence
+from collections.abc import Callable, Coroutine, Iterable, MutableSequence
 from errno import EINVAL
 from typing import Any, NoReturn
 
@@ -73,6 +73,9 @@ class ProcessCalls(ReadinessCalls):
             os._exit(status)
         raise ProgramExit(status)
 
+    def getpid(self) -> int:
+        return os.getpid()
+
     def nanosleep(self, duration_ns: int) -> None:
         if duration_ns < 0:
             raise OSError(EINVAL, os.strerror(EINVAL))
@@ -80,6 +83,12 @@ class ProcessCalls(ReadinessCalls):
 
     def compute(self, work_ns: int) -> None:
         burn(work_ns)
+
+    def sched_setaffinity(self, cpus: Iterable[int]) -> None:
+        os.sched_setaffinity(0, cpus)
+
+    def sched_getaffinity(self) -> list[int]:
+        return sorted(os.sched_getaffinity(0))
 
 
 def _end_child(error: BaseException) -> NoReturn:

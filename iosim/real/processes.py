@@ -101,6 +101,16 @@ class Child:
         size = os.fstat(self._stderr).st_size
         return os.pread(self._stderr, min(size, 1 << 20), max(0, size - (1 << 20))).decode(errors="replace")
 
+    def ended_how(self) -> str:
+        """Of a process that has closed its standard output, and so is at its end: the signal that ended it, if one did.
+        It is not reaped by this."""
+        for _ in range(100):
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if ended is not None:
+                return f"signal {ended.si_status} did it" if ended.si_code == os.CLD_KILLED else "it said nothing"
+            time.sleep(0.001)
+        return "it said nothing"
+
     def stacks(self, pids: list[int]) -> str:
         """The Python stacks of its processes (``faulthandler`` writes them on SIGUSR1)."""
         before = len(self.stderr)

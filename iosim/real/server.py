@@ -2,8 +2,8 @@
 
 It imports no more than it needs, because a forked worker starts with a copy of it. What it reads and writes is said in
 ``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``runtime`` (of a peer that takes the model's
-place, or null), ``cpus`` (numbers) and ``census`` (descriptor); the answer is one line with ``port``, later perhaps one
-with ``error``.
+place, or null), ``reuse_port`` (others may join the listener's port), ``cpus`` (numbers) and ``census`` (descriptor);
+the answer is one line with ``port``, later perhaps one with ``error``.
 """
 
 import faulthandler
@@ -39,7 +39,7 @@ def main() -> None:
         server = load(model)
         kernel = RealKernel(Census(spec["census"]).new_row)
         kernel.failures = _Failures(model)
-        listener, port = _listener()
+        listener, port = _listener(spec["reuse_port"])
         tell(port=port)
         if runtime := spec["runtime"]:
             from iosim.real.peers import serve  # heavy, and of no use to a model
@@ -61,8 +61,9 @@ class _Failures(list[BaseException]):
         _fail(self._model, error)
 
 
-def _listener() -> tuple[int, int]:
+def _listener(reuse_port: bool) -> tuple[int, int]:
     made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, reuse_port)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it
     made.bind((HOST, 0))
     made.listen(BACKLOG)

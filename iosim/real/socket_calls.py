@@ -8,7 +8,7 @@ from errno import EACCES
 from typing import Any
 
 from iosim.real.libc import libc, raise_errno
-from iosim.syscalls import SHUT_WR, Address
+from iosim.syscalls import SHUT_WR, SOCK_DGRAM, SOCK_STREAM, Address
 
 HOST = "127.0.0.1"
 
@@ -16,9 +16,16 @@ HOST = "127.0.0.1"
 class SocketCalls:
     """socket(2) and what follows from it."""
 
-    def socket(self, flags: int = 0) -> int:
-        made = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM | flags)
-        made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    def __init__(self) -> None:
+        self._senders: set[int] = set()
+        """Datagram sockets that have sent, and so have a name on loopback."""
+
+    def socket(self, type: int = SOCK_STREAM) -> int:
+        if not type & SOCK_DGRAM:
+            made = _socket.socket(_socket.AF_INET, type | SOCK_STREAM)
+            made.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+        else:
+            made = _socket.socket(_socket.AF_INET, type)
         return made.detach()
 
     def bind(self, fd: int, address: Address) -> None:
@@ -51,6 +58,7 @@ class SocketCalls:
         return os.write(fd, data)
 
     def close(self, fd: int) -> None:
+        self._senders.discard(fd)
         os.close(fd)
 
     def shutdown(self, fd: int, how: int = SHUT_WR) -> None:
@@ -58,6 +66,21 @@ class SocketCalls:
 
     def fcntl(self, fd: int, command: int, argument: int = 0) -> int:
         return _fcntl.fcntl(fd, command, argument)
+
+    def setsockopt(self, fd: int, level: int, option: int, value: int) -> None:
+        on_socket(fd, _socket.socket.setsockopt, level, option, value)
+
+    def sendto(self, fd: int, data: bytes, address: Address) -> int:
+        _refuse_other_hosts("sendto", address)
+        if fd not in self._senders:
+            if on_socket(fd, _socket.socket.getsockname) == ("0.0.0.0", 0):
+                on_socket(fd, _socket.socket.bind, (HOST, 0))  # Linux would let every interface of the host answer
+            self._senders.add(fd)
+        return int(on_socket(fd, _socket.socket.sendto, data, address))
+
+    def recvfrom(self, fd: int, count: int = 65536) -> tuple[bytes, Address]:
+        data, address = on_socket(fd, _socket.socket.recvfrom, count)
+        return data, address
 
 
 def on_socket(fd: int, method: Callable[..., Any], *args: Any) -> Any:

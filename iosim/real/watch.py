@@ -58,7 +58,7 @@ class Watch:
         if lines is not None:
             return lines
         who = "server" if child is self._server else "clients"
-        last = child.stderr.strip().rpartition("\n")[2] or "it said nothing"
+        last = child.stderr.strip().rpartition("\n")[2] or child.ended_how()
         return [{"error": f"the process of the {who} ended: {last}"}]
 
     def _fail(self, child: Child, error: str) -> None:

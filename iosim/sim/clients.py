@@ -18,8 +18,9 @@ from iosim.sim.kernel import SimKernel
 from iosim.sim.ledger import Departure
 from iosim.sim.network import Link
 from iosim.sim.request import Request
+from iosim.sim.signals import fasync_of
 from iosim.sim.sockets import Listener, Stream
-from iosim.sim.work import INPUT, WAKE
+from iosim.sim.work import INPUT, NO_WORK, SIGNAL_SEND, WAKE
 
 SETTLE_NS = 1_000_000
 """What a server may still do when its connections are closed."""
@@ -179,9 +180,11 @@ class Clients:
                 self.ledger.dropped += 1
             self._lose()
             return
-        request = Request(planned, len(data), self.load.response_bytes)
+        request = Request(planned, data, self.load.response_bytes)
         if self._nic:
-            bill = self._irq_cpu.account.price((INPUT, 1, WAKE, 1))
+            fasync = fasync_of(stream)
+            raised = (SIGNAL_SEND, 1) if fasync is not None and fasync.armed else NO_WORK
+            bill = self._irq_cpu.account.price((INPUT, 1, WAKE, 1, *raised))
             request.softirq = self.clock.now
             self._irq_cpu.interrupt(bill, self._after_softirq, (stream, data, request))
             return

@@ -1,6 +1,8 @@
-"""How the clients connect: in groups, before the load begins.
+"""How the clients connect: in groups, before the load begins, and not before the server has gone to sleep. So it is in
+a real run, and by then a program has armed what it waits with. (On a shared port, who came earlier would stand in the
+queue of the first listener.)
 
-*Models*: the handshake; a SYN or an ACK that meets a full queue, and is sent again after 1, 2, 4 … s.
+*Models*: the handshake; a SYN or an ACK that meets a full queue, and is sent again after 1, 2, 4 … s; SO_REUSEPORT.
 *Does not model*: the server's work for a handshake in softirq.
 """
 
@@ -9,6 +11,7 @@ from collections.abc import Callable
 from iosim.sim.alarm import Alarm
 from iosim.sim.kernel import SimKernel
 from iosim.sim.network import Link
+from iosim.sim.ports import FIRST_EPHEMERAL_PORT, LOOPBACK, listener_for
 from iosim.sim.socket_calls import SYN_RETRIES, SYN_RETRY_NS
 from iosim.sim.sockets import Listener, Stream
 
@@ -16,6 +19,14 @@ GROUP = 64
 """Connections that are opened at once; the next ones follow when the server has accepted these."""
 PATIENCE_NS = 50_000_000
 """How long to wait for a server that accepts no more before going on without it."""
+LOOK_NS = 100_000
+"""How often to look whether the server sleeps."""
+MANY_CALLS = 1000
+"""A server that never sleeps, because it asks in vain, has started when it has made so many."""
+STARTED_NS = 1_000_000_000
+"""No server takes longer to start, or nobody waits for it."""
+PORTS = 28_232
+"""Clients of one address, each with an ephemeral port of its own."""
 SETTLE_NS = 1_000_000
 SETTLE_PER_CLIENT_NS = 5_000
 """What a server may still do about a connection that it has accepted (epoll_edge learns that it is writable)."""
@@ -49,16 +60,24 @@ class Connecting:
         kernel.on_all_accepted = self._accepted_all
 
     def start(self) -> None:
-        """Open the first connections."""
-        self._under_way = True
-        self.clock.call_at(self.clock.now, self._connect_group, 0)
+        """Open the first connections, when the server has started: when it sleeps."""
+        self._look(Alarm(self._look, None))
+
+    def _look(self, _alarm: Alarm) -> None:
+        """Does the server sleep?"""
+        restless = self.clock.now >= STARTED_NS or sum(self.kernel.census.values()) > MANY_CALLS
+        if restless or self.kernel.all_asleep():
+            self._under_way = True
+            self._connect_group(Alarm(self._connect_group, 0))
+        else:
+            self.clock.call_at(self.clock.now + LOOK_NS, self._look)
 
     def stop(self) -> None:
         """Whoever is not connected yet never will be."""
         self._stopped = True
 
     def _accepted_all(self) -> None:
-        if self._under_way:
+        if self._under_way and not self._waiting():
             self.clock.call_at(self.clock.now, self._connect_group, self._group)
 
     def _connect_group(self, alarm: Alarm) -> None:
@@ -79,16 +98,30 @@ class Connecting:
 
     def _be_patient(self) -> None:
         """Wait for the server to accept, as long as it does."""
-        waiting = (self._group, len(self.listener.accept_queue))
+        waiting = (self._group, self._waiting())
         handshake_ns = 3 * self.link.latency_ns
         self.clock.call_at(self.clock.now + PATIENCE_NS + handshake_ns, self._patience_over, waiting)
 
     def _patience_over(self, alarm: Alarm) -> None:
         group, length = alarm.value
-        if group == self._group and len(self.listener.accept_queue) < length:
+        if group == self._group and self._waiting() < length:
             self._be_patient()
         elif group == self._group:
             self._connect_group(Alarm(self._connect_group, group))
+
+    def _waiting(self) -> int:
+        """Connections in the accept queues of all listeners on the port."""
+        if not self.listener.reuse_port:
+            return len(self.listener.accept_queue)
+        owners = self.kernel.tcp.owners(self.listener.address[1])
+        return sum(len(owner.accept_queue) for owner in owners if isinstance(owner, Listener))
+
+    def _picked(self, client: int) -> Listener | None:
+        """Whose queue this client comes into."""
+        if not self.listener.reuse_port:
+            return self.listener
+        host, port = LOOPBACK + client // PORTS, FIRST_EPHEMERAL_PORT + client % PORTS
+        return listener_for(self.kernel.tcp, self.listener.address[1], host, port)
 
     def _send_syn(self, client: int, retries: int) -> None:
         if self._direct:
@@ -97,25 +130,27 @@ class Connecting:
             self._after_ns(self.link.latency_ns, lambda: self._syn_arrives(client, retries))
 
     def _syn_arrives(self, client: int, retries: int) -> None:
-        if self.listener.admit_syn():
+        listener = self._picked(client)
+        if listener is None:
+            return  # refused
+        if listener.admit_syn():
             if self._direct:
-                self._ack_arrives(client, 0)
+                self._ack_arrives(client, listener, 0)
             else:
-                self._after_ns(2 * self.link.latency_ns, lambda: self._ack_arrives(client, 0))
+                self._after_ns(2 * self.link.latency_ns, lambda: self._ack_arrives(client, listener, 0))
         elif retries < SYN_RETRIES:
             self._after_ns(SYN_RETRY_NS << retries, lambda: self._send_syn(client, retries + 1))
 
-    def _ack_arrives(self, client: int, retries: int) -> None:
+    def _ack_arrives(self, client: int, listener: Listener, retries: int) -> None:
         """The connection is established, unless the accept queue has filled up since the SYN: then the server sends its
         SYN-ACK again, and the client its ACK."""
-        listener = self.listener
         if self._stopped:
             return
         if not listener.has_room():
             if retries < SYN_RETRIES:
-                self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, retries + 1))
+                self._after_ns(SYN_RETRY_NS << retries, lambda: self._ack_arrives(client, listener, retries + 1))
             return
-        stream = self.kernel.new_stream(listener.address)
+        stream = self.kernel.new_stream(listener.address, listener.reuse_port)
         self.connected(client, stream)
         listener.establish(stream)
 

@@ -13,11 +13,11 @@ from iosim.machine import Machine
 from iosim.sim.alarm import Alarm
 from iosim.sim.clock import Clock
 from iosim.sim.cpu import Cpu, ThreadExit
-from iosim.sim.files import Blocked, File, Table, fail
+from iosim.sim.files import CONTINUE, Blocked, File, Table, fail
 from iosim.sim.interpreted import InterpretedCpu
-from iosim.sim.interpreter import Interpreter, Turn
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
+from iosim.sim.signals import Signals, User
 from iosim.sim.thread import Code, Process, Thread
 from iosim.sim.work import ERROR, NO_WORK, SLEEP, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
@@ -43,6 +43,7 @@ class KernelCore:
         self.tracer: Tracer | None = None
         self.readable = ReadableFiles()
         self.processes: dict[int, Process] = {}
+        self.user = User()
         self.next_id = 1
         self.voluntary_switches = 0
         self.involuntary_switches = 0
@@ -55,8 +56,8 @@ class KernelCore:
         """The call's work is done: what it sends leaves now."""
         raise AssertionError("only the whole kernel sends")
 
-    def thread_ended(self, thread: Thread) -> None:  # noqa: ARG002
-        """The thread has returned or exited."""
+    def thread_leaves(self, thread: Thread) -> None:  # noqa: ARG002
+        """The thread has ended, or must go on on another CPU."""
         raise AssertionError("only the whole kernel ends threads")
 
     def enter(self, thread: Thread, call: Call, account: Account) -> Priced:
@@ -87,6 +88,10 @@ class KernelCore:
     def _block(self, thread: Thread, call: Call, blocked: Blocked) -> bool:
         """The call cannot be answered yet. Under O_NONBLOCK the answer is EAGAIN (and True is returned), else the
         thread sleeps in it."""
+        if blocked is CONTINUE:
+            thread.call = call
+            thread.notified = True
+            return False
         if blocked.file is None or not blocked.file.flags & O_NONBLOCK:
             thread.call = call
             thread.wait_on(blocked)
@@ -99,11 +104,14 @@ class KernelCore:
 
     # --- threads
 
-    def start_process(self, code: Code, table: Table | None = None, parent: Process | None = None) -> Process:
+    def start_process(
+        self, code: Code, table: Table | None = None, parent: Process | None = None, starter: Thread | None = None
+    ) -> Process:
         """A process whose first thread runs this code."""
-        process = Process(self._new_id(), table or self.new_table(), parent)
+        signals = parent.signals.of_child() if parent else Signals(self.readable, self.user, self.machine.sigpending)
+        process = Process(self._new_id(), table or self.new_table(), signals, parent)
         self.processes[process.pid] = process
-        self.start_thread(process, code)
+        self.start_thread(process, code, starter)
         return process
 
     def new_table(self) -> Table:
@@ -111,26 +119,22 @@ class KernelCore:
         standard_streams: list[File | None] = [File(self.readable) for _ in range(3)]
         return Table(self.readable, self.machine.nofile, standard_streams)
 
-    def start_thread(self, process: Process, code: Code) -> Thread:
-        """One thread more in this process, runnable at once."""
+    def start_thread(
+        self, process: Process, code: Code, starter: Thread | None = None, census: dict[str, int] | None = None
+    ) -> Thread:
+        """One thread more in this process, runnable at once where whoever starts it may run. One of a library counts
+        its calls in a census of its own."""
         tid = self._new_id() if process.threads else process.pid
-        thread = Thread(tid, process, code, self.scheduler)
+        thread = Thread(tid, process, code, self.scheduler, self.census if census is None else census)
+        thread.affinity = None if starter is None else starter.affinity
         process.threads[thread] = None
-        if self.interpreted and len(process.threads) > 1:
-            self._share_interpreter(process, thread)
         self.peak_threads = max(self.peak_threads, sum(len(p.threads) for p in self.processes.values()))
         self.scheduler.make_runnable(thread)
         return thread
 
-    def _share_interpreter(self, process: Process, thread: Thread) -> None:
-        """The thread is not the only one of its process: they have a lock from now on."""
-        if process.interpreter is None:
-            process.interpreter = Interpreter()
-            for other in process.threads:
-                other.turn = Turn(process.interpreter)
-            # whoever clones stands in a loop that knows of no lock: it is to leave it before its next call
-            self.clock.call_at(self.clock.now, lambda _alarm: None)
-        thread.turn = Turn(process.interpreter)
+    def all_asleep(self) -> bool:
+        """Does no thread run, or wait for a CPU?"""
+        return all(thread.asleep for process in self.processes.values() for thread in process.threads)
 
     def close_programs(self) -> None:
         """The simulation is over: no program goes on, not even one that never came to run."""

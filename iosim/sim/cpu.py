@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 NEVER: Final = 1 << 62
-ENDED: Final = object()
-"""Departs with a thread's last bill."""
+LEAVES: Final = object()
+"""Departs with a thread's last bill, or its last on this CPU."""
 
 
 class Cpu:
@@ -67,11 +67,12 @@ class Cpu:
         thread has been switched to meanwhile."""
         thread, clock, kernel, account = self.thread, self.clock, self.kernel, self.account
         assert thread is not None
-        send, census = thread.code.send, kernel.census
+        send, census = thread.code.send, thread.census
         while True:  # here every bill is paid, but for what a preempted thread owes
             if thread.departing is not None and thread.owed is None:
-                if thread.departing is ENDED:
-                    kernel.thread_ended(thread)
+                if thread.departing is LEAVES:
+                    thread.departing = None
+                    kernel.thread_leaves(thread)
                     return self._leave()
                 kernel.depart(thread)
             if self.queue and clock.now >= self.slice_end:
@@ -85,7 +86,8 @@ class Cpu:
                     try:
                         call = send(thread.result) if thread.error is None else _throw(thread)
                     except (StopIteration, ThreadExit):
-                        thread.departing = ENDED
+                        thread.departing = LEAVES
+                        thread.ended = True
                         bill = account.price((THREAD_EXIT, 1))
                     else:
                         try:
@@ -163,6 +165,17 @@ class Cpu:
         if self.queue and self.burst_end > self.slice_end:
             self.clock.call_at(max(now, self.slice_end), self._slice_over, self.serial)
 
+    def burst_of(self, thread: "Thread") -> int:
+        """How much of its burst this thread has done; -1 if it is in none."""
+        return self._burst_so_far() if self.thread is thread and self.bill is not None else -1
+
+    def shorten(self, bill: Priced) -> None:
+        """The burst under way ends earlier than it was to: with this bill."""
+        assert self.bill is not None
+        self.burst_end -= self.bill.ns - bill.ns
+        self.bill = bill
+        self.clock.call_at(max(self.clock.now, self.burst_end), self._burst_over, self.serial)
+
     def _burst_over(self, alarm: Alarm) -> None:
         if alarm.value != self.serial or self.bill is None:
             return
@@ -199,7 +212,7 @@ class Cpu:
     def _leave(self) -> bool:
         """The thread is off this CPU: switch to the next one (and say so), or be idle."""
         self.thread = None
-        following = self.queue.popleft() if self.queue else self.scheduler.steal()
+        following = self.queue.popleft() if self.queue else self.scheduler.steal(self)
         if following is not None:
             return self.switch_to(following)
         self.idle_from = self.clock.now

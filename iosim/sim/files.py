@@ -103,6 +103,11 @@ class Blocked(NamedTuple):
     exclusive: bool = False
 
 
+CONTINUE: Final = Blocked(None, -1)
+"""A handler's answer: this much is done and paid for, call me again. So a call that does many things takes its time for
+each of them, one after the other."""
+
+
 class Table:
     """A process's descriptors."""
 

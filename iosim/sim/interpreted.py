@@ -6,7 +6,7 @@ waits for the lock, and no other thread can run before the burst is over.
 """
 
 from iosim.sim.alarm import Alarm
-from iosim.sim.cpu import ENDED, NEVER, Cpu, ThreadExit, _throw
+from iosim.sim.cpu import LEAVES, NEVER, Cpu, ThreadExit, _throw
 from iosim.sim.interpreter import KERNEL, NOT_WAITING, QUEUED, USER, YIELDED, Turn
 from iosim.sim.thread import Thread
 from iosim.sim.work import LOCK_WAIT, LOCK_WAKE, THREAD_EXIT, Priced
@@ -24,8 +24,9 @@ class InterpretedCpu(Cpu):
         clock = self.clock
         while True:  # here every bill is paid, but for what a preempted thread owes and the parts that ``turn`` keeps
             if thread.departing is not None and thread.owed is None and turn.kernel_part is None:
-                if thread.departing is ENDED:
-                    self.kernel.thread_ended(thread)
+                if thread.departing is LEAVES:
+                    thread.departing = None
+                    self.kernel.thread_leaves(thread)
                     return self._leave()
                 self.kernel.depart(thread)
             if self.queue and clock.now >= self.slice_end:
@@ -77,11 +78,12 @@ class InterpretedCpu(Cpu):
             try:
                 call = thread.code.send(thread.result) if thread.error is None else _throw(thread)
             except (StopIteration, ThreadExit):
-                thread.departing = ENDED
+                thread.departing = LEAVES
+                thread.ended = True
                 bill = account.price((THREAD_EXIT, 1))
                 break
             try:
-                kernel.census[call[0]] += 1
+                thread.census[call[0]] += 1
             except (TypeError, LookupError):
                 thread.error = TypeError(
                     f"the program awaited {call!r}: only the calls of iosim.syscalls can be awaited"

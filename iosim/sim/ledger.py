@@ -2,7 +2,8 @@
 
 A request's way: the link (network), protocol input on an interrupt CPU (softirq), then in the server the time until
 its last byte is read: waking the thread that reads it (wakeup), the readiness call that told of it (readiness), and
-whatever else the thread or its CPU did first (queue); then its read, compute and write, and the link again.
+whatever else the thread or its CPU did first (queue); then its read, compute and write, and the link again. Where one
+thread reads a request and another works on it, all that passes between read and write without work is ``handover``.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from iosim.sim.sockets import Stream
     from iosim.sim.thread import Thread
 
-PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute", "write")
+PARTS = ("network", "softirq", "wakeup", "queue", "readiness", "read", "compute", "handover", "write")
 NEVER: Final = 1 << 62
 FLUSH_AT: Final = 65_536
 
@@ -40,6 +41,9 @@ class Ledger:
         self.answered = 0
         """Replies ever."""
         self.last_done = 0
+        self.handing_over = False
+        """The program has made a call by which its threads hand work to each other: who writes a reply may not be who
+        read or worked on its request. Others do not pay for finding that out."""
         self.parts = [0] * len(PARTS)
         self.latencies = Latencies()
         self._recent: list[int] = []
@@ -90,6 +94,7 @@ class Ledger:
             request.queue = queue
             request.compute_ns = thread.compute_ns
             request.wait_ns = thread.wait_ns
+            request.reader = thread
             count -= unread
             if not count:
                 break
@@ -106,8 +111,11 @@ class Ledger:
         for request in requests:
             if request.write_from < 0:
                 request.write_from = now
-                request.compute_ns = thread.compute_ns - request.compute_ns
-                request.wait_ns = thread.wait_ns - request.wait_ns
+                if self.handing_over and self._was_handed_over(request, thread):
+                    request.share_out(now)
+                else:
+                    request.compute_ns = thread.compute_ns - request.compute_ns
+                    request.wait_ns = thread.wait_ns - request.wait_ns
             unwritten = request.unwritten
             if unwritten > left:
                 request.unwritten = unwritten - left
@@ -122,6 +130,16 @@ class Ledger:
         if finished:
             del requests[: len(finished)]
         thread.departing = (stream, count, finished)
+
+    @staticmethod
+    def _was_handed_over(request: Request, thread: "Thread") -> bool:
+        """Has anybody else worked on it? Another thread read it, or this one has asked for readiness since, or has not
+        computed as much as the request needs."""
+        return (
+            request.reader is not thread
+            or thread.ready_from > request.begun
+            or thread.compute_ns - request.compute_ns < request.work_ns()
+        )
 
     # --- the client's side
 
@@ -141,13 +159,16 @@ class Ledger:
         parts[0] += request.arrived - planned + done - departed
         parts[3] += request.queue + waited
         parts[5] += write_from - request.begun - compute - waited
-        parts[7] += departed - write_from
+        parts[8] += departed - write_from
         if part := request.wakeup:
             parts[2] += part
         if part := request.readiness:
             parts[4] += part
         if compute:
             parts[6] += compute
+        if part := request.handover:
+            parts[5] -= part
+            parts[7] += part
         if softirq := request.softirq:
             parts[0] -= softirq
             parts[1] += softirq

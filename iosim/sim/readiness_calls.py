@@ -4,9 +4,8 @@ import errno
 
 from iosim.sim.core import KernelCore
 from iosim.sim.epoll import Epoll
-from iosim.sim.files import Blocked, fail
+from iosim.sim.files import Blocked, File, fail
 from iosim.sim.polling import Array, PollArray, SelectArray, Sleeper
-from iosim.sim.sockets import Listener, Socket, Stream
 from iosim.sim.work import (
     DESCRIPTOR,
     EPOLL_ADD,
@@ -96,7 +95,7 @@ class ReadinessCalls(KernelCore):
             raise fail(errno.EINVAL)
         if operation == EPOLL_CTL_ADD:
             self.work = (EPOLL_ADD, 1)
-            if not isinstance(file, Stream | Listener | Socket | Epoll):
+            if type(file) is File:  # a terminal, a file of a disk: nothing that one waits for
                 raise fail(errno.EPERM)
             interest.add(fd, file, events)
         elif operation == EPOLL_CTL_MOD:

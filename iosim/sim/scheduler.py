@@ -1,7 +1,8 @@
 """Which CPU a thread runs on.
 
 *Models*: a woken thread goes to the CPU it ran on if that is idle, else to the longest idle one, else it waits at its
-own; a CPU that runs out of threads takes the one that has waited longest at the longest queue.
+own; a CPU that runs out of threads takes the one that has waited longest at the longest queue. A thread with an
+affinity runs on those CPUs only.
 """
 
 from typing import TYPE_CHECKING
@@ -27,6 +28,8 @@ class Scheduler:
         self.wakeups = 0
         self.holding = False
         """An actor acts: what it wakes runs when it has finished (``release``)."""
+        self.pinned = False
+        """Some thread has an affinity."""
         self.held: list[tuple[Cpu, Thread]] = []
 
     def add(self, cpu: "Cpu") -> None:
@@ -39,21 +42,38 @@ class Scheduler:
         now = self.clock.now
         thread.queued_at = now
         cpu = thread.cpu
+        if thread.affinity is not None:
+            self._make_pinned_runnable(thread, thread.affinity)
+            return
         if self.idle:
             if cpu is None or cpu not in self.idle:
                 cpu = next(iter(self.idle))
-            del self.idle[cpu]
-            thread.wake_from = now
-            assert cpu.idle_from is not None
-            thread.queued_at = now + self.rates.idle_exit_ns(now - cpu.idle_from)
-            if self.holding:
-                self.held.append((cpu, thread))
-            else:
-                self.clock.call_at(thread.queued_at, self._awake, (cpu, thread))
+            self._wake_cpu(cpu, thread)
             return
         if cpu is None:
             cpu = min(self.cpus, key=lambda cpu: len(cpu.queue))
         cpu.enqueue(thread)
+
+    def _make_pinned_runnable(self, thread: "Thread", allowed: "dict[Cpu, None]") -> None:
+        """The same with fewer CPUs to choose from."""
+        idle = [cpu for cpu in self.idle if cpu in allowed]
+        if idle:
+            self._wake_cpu(thread.cpu if thread.cpu is not None and thread.cpu in idle else idle[0], thread)
+        elif thread.cpu is not None and thread.cpu in allowed:
+            thread.cpu.enqueue(thread)
+        else:
+            min(allowed, key=lambda cpu: len(cpu.queue)).enqueue(thread)
+
+    def _wake_cpu(self, cpu: "Cpu", thread: "Thread") -> None:
+        """An idle CPU runs this thread after its idle-exit."""
+        del self.idle[cpu]
+        now = thread.wake_from = self.clock.now
+        assert cpu.idle_from is not None
+        thread.queued_at = now + self.rates.idle_exit_ns(now - cpu.idle_from)
+        if self.holding:
+            self.held.append((cpu, thread))
+        else:
+            self.clock.call_at(thread.queued_at, self._awake, (cpu, thread))
 
     def release(self) -> None:
         """Let the CPUs that were woken meanwhile begin; a single one without an event where that is the same."""
@@ -69,12 +89,19 @@ class Scheduler:
         for cpu, thread in held:
             self.clock.call_at(thread.queued_at, self._awake, (cpu, thread))
 
-    def steal(self) -> "Thread | None":
+    def steal(self, thief: "Cpu") -> "Thread | None":
         """The thread that has waited longest at the longest queue, for a CPU that has none."""
         if len(self.cpus) == 1:
             return None
         longest = max(self.cpus, key=lambda cpu: len(cpu.queue))
-        return longest.queue.popleft() if longest.queue else None
+        if not self.pinned or not longest.queue:
+            return longest.queue.popleft() if longest.queue else None
+        for cpu in sorted(self.cpus, key=lambda cpu: -len(cpu.queue)):
+            for thread in cpu.queue:
+                if thread.affinity is None or thief in thread.affinity:
+                    cpu.queue.remove(thread)
+                    return thread
+        return None
 
     @staticmethod
     def _awake(alarm: Alarm) -> None:

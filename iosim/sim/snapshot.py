@@ -129,8 +129,10 @@ def _charged(ns: list[int]) -> tuple[dict[str, int], dict[str, int]]:
 
 
 def _warnings(kernel: "SimKernel", in_flight: int) -> Iterator[str]:
-    if dropped := sum(port.syns_dropped for port in kernel.ports.values() if isinstance(port, Listener)):
+    if dropped := sum(port.syns_dropped for port in kernel.tcp.every_owner() if isinstance(port, Listener)):
         yield f"{dropped} SYNs were dropped by a full accept queue"
+    if kernel.datagrams_dropped:
+        yield f"{kernel.datagrams_dropped} datagrams were dropped by a full receive buffer"
     if kernel.clients is not None and kernel.clients.stalled:
         yield f"the server answers no more, {in_flight} requests wait: given up"
 
@@ -149,6 +151,8 @@ def memory_of(kernel: "SimKernel") -> dict[str, float | None]:
     total = (
         sockets * costs.socket_bytes
         + sum(len(epoll.items) for epoll in epolls) * costs.epoll_item_bytes
+        + kernel.fasyncs * costs.fasync_bytes
+        + kernel.user.queued * costs.signal_bytes
         + threads * costs.thread_bytes
         + max(0, len(kernel.processes) - 1) * costs.process_bytes
     )

@@ -2,21 +2,22 @@
 
 *Models*: what each manual page says of blocking and non-blocking sockets, and where protocol input is paid: on loopback
 the sender's CPU runs the receiver's TCP input inside ``write``.
-*Does not model*: addresses other than ports of one host, options, urgent data.
+*Does not model*: addresses other than ports of one host, urgent data.
 """
 
 import errno
-from collections import Counter
 from collections.abc import Callable
 
 from iosim.costs import Costs
 from iosim.machine import Machine
 from iosim.sim.clock import Clock
+from iosim.sim.datagram_calls import DatagramCalls
+from iosim.sim.datagrams import Datagram
 from iosim.sim.epoll import Epoll, Item
-from iosim.sim.files import Blocked, File, Table, fail
-from iosim.sim.ledger import Ledger
-from iosim.sim.readiness_calls import ReadinessCalls
+from iosim.sim.files import STATE_CHANGE, Blocked, File, Table, fail
+from iosim.sim.ports import LOOPBACK, Ports, listener_for
 from iosim.sim.sockets import Listener, Socket, Stream
+from iosim.sim.thread import Thread
 from iosim.sim.work import (
     ACCEPT,
     CLOSE,
@@ -32,33 +33,38 @@ from iosim.sim.work import (
     WRITE_BYTE,
     WRITE_FULL,
 )
-from iosim.syscalls import EPOLLIN, EPOLLOUT, EPOLLRDHUP, F_GETFL, F_SETFL, O_NONBLOCK, SHUT_WR, Address
+from iosim.syscalls import (
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    F_GETFL,
+    F_SETFL,
+    O_NONBLOCK,
+    SHUT_WR,
+    SOCK_DGRAM,
+    SOCK_STREAM,
+    Address,
+)
 
-FIRST_EPHEMERAL_PORT = 32768
-LAST_PORT = 65535
 SYN_RETRY_NS = 1_000_000_000
 SYN_RETRIES = 6
 O_RDWR = 2
 
 
-class SocketCalls(ReadinessCalls):
+class SocketCalls(DatagramCalls):
     """socket(2) and what follows from it."""
 
-    ledger: Ledger
     on_all_accepted: Callable[[], None] | None = None
     """Called when the accept queue of a listener has been emptied."""
 
     def __init__(self, clock: Clock, costs: Costs, machine: Machine) -> None:
         super().__init__(clock, costs, machine)
-        self.ports: dict[int, Socket | Listener] = {}
-        self.stream_ports: Counter[int] = Counter()
-        """How many connections between programs use a port."""
-        self.next_port = FIRST_EPHEMERAL_PORT
+        self.tcp: Ports[Socket | Listener] = Ports()
         self.loopback = self.machine.network == "loopback"
 
-    def socket(self, flags: int = 0) -> int:
+    def socket(self, type: int = SOCK_STREAM) -> int:
         self.work = (SOCKET, 1)
-        return self.thread.table.install(self._new_socket(flags))
+        return self.thread.table.install(Datagram(self.readable, type) if type & SOCK_DGRAM else self._new_socket(type))
 
     def _new_socket(self, flags: int) -> Socket:
         socket = Socket(self.readable, flags)
@@ -71,26 +77,24 @@ class SocketCalls(ReadinessCalls):
         if isinstance(socket, Stream) and socket.over and not socket.bound_anew:
             self._bind_anew(socket, address)
             return
-        if not isinstance(socket, Socket) or socket.bound:
+        if not isinstance(socket, Socket | Datagram) or socket.bound:
             raise _refused(socket)
         host, port = address
-        socket.address = (host, self._port_for(port))
+        socket.address = (
+            host,
+            self.udp.take(socket, port) if isinstance(socket, Datagram) else self.tcp.take(socket, port),
+        )
         socket.bound = True
-        self.ports[socket.address[1]] = socket
 
     def _bind_anew(self, stream: Stream, address: Address) -> None:
         """A connection that is over gave its port back and may have another; it is of no use to it."""
         host, port = address
-        self.stream_ports.subtract((stream.address[1],))
-        stream.address = (host, self._port_for(port))
-        self.stream_ports.update((stream.address[1],))
-        stream.bound_anew = True
-
-    def _port_for(self, port: int) -> int:
-        """That port, or for 0 a free one. Raises EADDRINUSE."""
-        if port and (port in self.ports or self.stream_ports[port]):
-            raise fail(errno.EADDRINUSE)
-        return port or self._free_port()
+        self.tcp.remove_stream(stream)
+        try:
+            stream.address = (host, self.tcp.check(port))
+            stream.bound_anew = True
+        finally:
+            self.tcp.add_stream(stream)
 
     def listen(self, fd: int, backlog: int = 4096) -> None:
         socket = self.thread.table.get(fd)
@@ -100,16 +104,16 @@ class SocketCalls(ReadinessCalls):
             socket.backlog = backlog
             return
         if not isinstance(socket, Socket) or socket.connecting_to is not None:
-            raise _refused(socket)
+            raise _refused(socket, errno.EOPNOTSUPP)
         if not socket.bound:
-            socket.address = ("0.0.0.0", self._free_port())
-        assert socket.address is not None
-        self.ports[socket.address[1]] = listener = Listener(socket, backlog)
+            socket.address = ("0.0.0.0", self.tcp.free())
+        listener = Listener(socket, backlog)
+        self.tcp.replace(socket, listener, listener.address[1])
         self.thread.table.replace(fd, listener)
 
     def getsockname(self, fd: int) -> Address:
         file = self.thread.table.get(fd)
-        if not isinstance(file, Socket | Listener | Stream):
+        if not isinstance(file, Socket | Listener | Stream | Datagram):
             raise fail(errno.ENOTSOCK)
         return file.address or ("0.0.0.0", 0)
 
@@ -118,15 +122,19 @@ class SocketCalls(ReadinessCalls):
         table = thread.table
         listener = table.get(fd)
         if not isinstance(listener, Listener):
-            raise _refused(listener)
+            raise _refused(listener, errno.EOPNOTSUPP)
         self.ledger.end_readiness_call(thread)
         if not listener.accept_queue:
             self.work = (READ_EMPTY, 1)
             return Blocked(listener, EPOLLIN, exclusive=True)
+        return self.take_connection(table, listener, flags)
+
+    def take_connection(self, table: Table, listener: Listener, flags: int) -> int:
+        """The oldest connection of a queue that is not empty, under the lowest free descriptor. Raises EMFILE."""
         table.check_room()
         stream = listener.take()
         stream.flags = flags & O_NONBLOCK
-        self.work = (ACCEPT, 1)
+        self.work += (ACCEPT, 1)
         if self.on_all_accepted is not None and not listener.accept_queue:
             self.on_all_accepted()
         return table.install(stream)
@@ -135,53 +143,80 @@ class SocketCalls(ReadinessCalls):
         thread = self.thread
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
-            if isinstance(stream, Socket | Listener) and not count:
-                return b""
-            raise fail(errno.ENOTCONN if isinstance(stream, Socket | Listener) else errno.EINVAL)
+            return self.read_other(stream, count)
         if not count:
             return b""  # sock_read_iter looks at nothing else then
+        data = self.receive(stream, count, READ, thread)
+        return Blocked(stream, EPOLLIN | EPOLLRDHUP) if data is None else data
+
+    def receive(self, stream: Stream, count: int, kind: int, reader: Thread) -> bytes | None:
+        """tcp_recvmsg: up to ``count`` bytes, b"" at end of file, None while there is nothing. ``kind`` is the price of
+        finding some; the latency is that of ``reader``. Raises what is pending."""
         data = stream.take(count)
         if not data:
-            self.work = (READ_EMPTY, 1)
-            if stream.ended:
-                return b""
-            return Blocked(stream, EPOLLIN | EPOLLRDHUP)
+            self.work += (READ_EMPTY, 1)
+            return b"" if stream.ended else None
         length = len(data)
-        self.work = (READ, 1, READ_BYTE, length)
-        if stream.requests and (whole := self.ledger.was_read(stream, length, thread, self.clock.now)):
+        self.work += (kind, 1, READ_BYTE, length)
+        if stream.requests and (whole := self.ledger.was_read(stream, length, reader, self.clock.now)):
             self.work += (REQUEST, whole)
         if stream.held_back or stream.client < 0:
             stream.has_read()
         return data
 
+    def read_other(self, file: File, count: int) -> bytes | Blocked:
+        """Read a file that is no stream."""
+        if isinstance(file, Socket | Listener | Datagram) and not count:
+            return b""
+        if isinstance(file, Datagram):
+            return self.read_datagram(file, count)
+        raise fail(errno.ENOTCONN if isinstance(file, Socket | Listener) else errno.EINVAL)
+
+    def write_other(self, file: File, data: bytes) -> int | Blocked:
+        """Write to a file that is no stream."""
+        if isinstance(file, Datagram):
+            return self.write_datagram(file, data)
+        raise fail(errno.EPIPE if isinstance(file, Socket | Listener) else errno.EINVAL)
+
     def write(self, fd: int, data: bytes) -> int | Blocked:
         thread = self.thread
         stream = thread.table.get(fd)
         if type(stream) is not Stream:
-            raise fail(errno.EPIPE if isinstance(stream, Socket | Listener) else errno.EINVAL)
-        done: int = thread.state or 0
-        if stream.ending:
-            try:
-                stream.check_writable()
-            except OSError:
-                if done:
-                    return done
-                raise
-        length = len(data)
-        while (taken := min(stream.free(), length - done)) > 0:
-            self.work += (WRITE, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (WRITE, 1, WRITE_BYTE, taken)
-            if stream.client >= 0:
-                self.ledger.is_written(stream, taken, thread, self.clock.now)
-            else:
-                self._send(stream, data[done : done + taken])
-            done += taken
-            if done == length:
-                return done
-        if done == length or (done and stream.flags & O_NONBLOCK):
+            return self.write_other(stream, data)
+        before: int = thread.state or 0
+        try:
+            done = self.transmit(stream, data, before, WRITE, thread)
+        except OSError:
+            if before:
+                return before
+            raise
+        if done == len(data) or (done and stream.flags & O_NONBLOCK):
             return done
         self.work += (WRITE_FULL, 1)
         thread.state = done
         return Blocked(stream, EPOLLOUT)
+
+    def transmit(self, stream: Stream, data: bytes, done: int, kind: int, writer: Thread) -> int:
+        """tcp_sendmsg: put what fits of ``data`` behind its first ``done`` bytes into the send buffer; how many are
+        done then. ``kind`` is the price of a message, the latency is that of ``writer``. Raises EPIPE and what is
+        pending."""
+        if stream.ending:
+            stream.check_writable()
+        length = len(data)
+        while (taken := min(stream.free(), length - done)) > 0:
+            self.work += (kind, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (kind, 1, WRITE_BYTE, taken)
+            if stream.client >= 0:
+                self.ledger.is_written(stream, taken, writer, self.clock.now)
+            else:
+                self._send(stream, data[done : done + taken])
+            done += taken
+        if done < length:
+            self.found_full(stream)
+        return done
+
+    def found_full(self, stream: Stream) -> None:  # noqa: ARG002
+        """A write has found less room than it needs."""
+        raise AssertionError("only the whole kernel knows who wants to be told of room")
 
     def _send(self, stream: Stream, data: bytes) -> None:
         """To a stream of another program: its input runs here, and whom it wakes is woken by us."""
@@ -193,7 +228,7 @@ class SocketCalls(ReadinessCalls):
 
     def close(self, fd: int) -> None:
         file = self.thread.table.remove(fd)
-        self.work = (CLOSE, 1) if isinstance(file, Stream | Listener) else (FCNTL, 1)
+        self.work += (CLOSE, 1) if isinstance(file, Stream | Listener | Datagram) else (FCNTL, 1)
         if file.references == 0:
             self.release(file)
 
@@ -206,16 +241,18 @@ class SocketCalls(ReadinessCalls):
         if isinstance(file, Epoll):
             file.release()
         elif isinstance(file, Stream):
-            self.rates.closed()
+            self._stream_ends(file)
             file.close()
-            self.stream_ports.subtract((file.address[1],))
+        elif isinstance(file, Datagram):
+            if file.address is not None:
+                self.udp.leave(file, file.address[1])
         elif isinstance(file, Socket | Listener):
-            if file.address is not None and self.ports.get(file.address[1]) is file:
-                del self.ports[file.address[1]]
+            if file.address is not None:
+                self.tcp.leave(file, file.address[1])
             if isinstance(file, Listener):
                 file.closed = True
                 for stream in file.accept_queue:
-                    self.rates.closed()
+                    self._stream_ends(stream)
                     stream.reset()
 
     def shutdown(self, fd: int, how: int = SHUT_WR) -> None:
@@ -225,12 +262,14 @@ class SocketCalls(ReadinessCalls):
             raise fail(errno.EINVAL)
         if isinstance(stream, Listener):
             return  # inet_shutdown: a listener has no sending side
+        if isinstance(stream, Datagram):
+            raise fail(errno.ENOTCONN)
         if not isinstance(stream, Stream | Socket):
             raise fail(errno.ENOTSOCK)
         if isinstance(stream, Stream):
             stream.announced, stream.refused = True, False  # to connect it counts as connected from now on
         if isinstance(stream, Socket) or stream.over:
-            stream.notify(stream.mask())  # whoever watches looks again
+            stream.notify(stream.mask() | STATE_CHANGE)  # whoever watches looks again
             raise fail(errno.ENOTCONN)
         stream.shut_down()
 
@@ -253,6 +292,9 @@ class SocketCalls(ReadinessCalls):
         if isinstance(file, Stream):
             self._announce(fd, file)
             return None
+        if isinstance(file, Datagram):
+            self.connect_datagram(file, address)
+            return None
         if not isinstance(file, Socket):
             raise fail(errno.EISCONN if isinstance(file, Listener) else errno.ENOTSOCK)
         if file.connecting_to is not None:
@@ -261,7 +303,7 @@ class SocketCalls(ReadinessCalls):
             return Blocked(file, EPOLLOUT)
         file.connecting_to = address
         if not file.bound:
-            file.address = ("127.0.0.1", self._free_port())
+            file.address = ("127.0.0.1", self.tcp.free())
             file.bound = True
         nonblocking = bool(file.flags & O_NONBLOCK)
         self._send_syn(thread.table, fd, file, 0)
@@ -288,44 +330,42 @@ class SocketCalls(ReadinessCalls):
         assert socket.address is not None
         if table.files[fd] is not socket:
             return  # closed meanwhile
-        listener = self.ports.get(socket.connecting_to[1])
-        listening = isinstance(listener, Listener)
-        admitted = isinstance(listener, Listener) and listener.admit_syn()
-        if listening and not admitted and retries < SYN_RETRIES:
+        listener = listener_for(self.tcp, socket.connecting_to[1], LOOPBACK, socket.address[1])
+        admitted = listener is not None and listener.admit_syn()
+        if listener is not None and not admitted and retries < SYN_RETRIES:
             when_ns = self.clock.now + (SYN_RETRY_NS << retries)
             self.clock.call_at(when_ns, lambda _alarm: self._send_syn(table, fd, socket, retries + 1))
             return
-        ours = self.new_stream(socket.address)
+        self.tcp.leave(socket, socket.address[1])
+        ours = self.new_stream(socket.address, socket.reuse_port)
         ours.flags = socket.flags
-        self.stream_ports.update((ours.address[1],))
         table.replace(fd, ours)
-        if not admitted:
-            ours.refuse(errno.ETIMEDOUT if listening else errno.ECONNREFUSED)
-        else:
-            assert isinstance(listener, Listener)
-            theirs = self.new_stream(listener.address)
+        if listener is None or not admitted:
+            ours.refuse(errno.ETIMEDOUT if listener is not None else errno.ECONNREFUSED)
+        self.readable.became_readable(ours)
+        ours.notify(ours.mask())  # by the SYN-ACK; the listener learns of it by the ACK that follows
+        if listener is not None and admitted:
+            theirs = self.new_stream(listener.address, listener.reuse_port)
             theirs.announced = True
             ours.peer, theirs.peer = theirs, ours
-            self.stream_ports.update((theirs.address[1],))
             self.work += (INPUT, 1, ACCEPT, 1)
             listener.establish(theirs)
-        self.readable.became_readable(ours)
-        ours.notify(ours.mask())
 
-    def new_stream(self, address: Address) -> Stream:
-        """An end of a connection, counted as a living socket."""
+    def new_stream(self, address: Address, reuse_port: bool) -> Stream:
+        """An end of a connection, counted as a living socket that uses its port."""
         self.rates.opened()
-        return Stream(self.readable, address, self.machine.receive_buffer_bytes, self.machine.send_buffer_bytes)
+        stream = Stream(self.readable, address, self.machine.receive_buffer_bytes, self.machine.send_buffer_bytes)
+        stream.reuse_port = reuse_port
+        self.tcp.add_stream(stream)
+        return stream
 
-    def _free_port(self) -> int:
-        for _ in range(LAST_PORT - FIRST_EPHEMERAL_PORT):
-            port = self.next_port
-            self.next_port = port + 1 if port < LAST_PORT else FIRST_EPHEMERAL_PORT
-            if port not in self.ports and not self.stream_ports[port]:
-                return port
-        raise fail(errno.EADDRINUSE)
+    def _stream_ends(self, stream: Stream) -> None:
+        self.rates.closed()
+        self.tcp.remove_stream(stream)
 
 
-def _refused(file: File) -> OSError:
-    """A socket in the wrong state is EINVAL, another file is no socket at all."""
+def _refused(file: File, of_datagrams: int = errno.EINVAL) -> OSError:
+    """A socket in the wrong state is EINVAL, or what datagram sockets say; another file is no socket at all."""
+    if isinstance(file, Datagram):
+        return fail(of_datagrams)
     return fail(errno.EINVAL if isinstance(file, Socket | Listener | Stream) else errno.ENOTSOCK)

@@ -18,7 +18,7 @@ from iosim.syscalls import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP, Ad
 class Socket(File):
     """A socket that is neither listener nor stream yet."""
 
-    __slots__ = ("address", "bound", "connecting_to")
+    __slots__ = ("address", "bound", "connecting_to", "reuse_port")
 
     def __init__(self, watcher: Watcher, flags: int = 0) -> None:
         super().__init__(watcher, flags)
@@ -26,6 +26,8 @@ class Socket(File):
         self.bound = False
         """It holds its port. After a refused connection it does not, and still names it."""
         self.connecting_to: Address | None = None
+        self.reuse_port = False
+        """Others that have set it too may bind the same port."""
 
     def mask(self) -> int:
         return 0 if self.connecting_to else EPOLLOUT | EPOLLHUP
@@ -34,12 +36,13 @@ class Socket(File):
 class Listener(File):
     """A listening socket: half-open connections in the SYN queue, established ones in the accept queue."""
 
-    __slots__ = ("accept_queue", "address", "backlog", "closed", "syn_queue", "syns_dropped")
+    __slots__ = ("accept_queue", "address", "backlog", "closed", "reuse_port", "syn_queue", "syns_dropped")
 
     def __init__(self, socket: Socket, backlog: int) -> None:
         super().__init__(socket.watcher, socket.flags)
         assert socket.address is not None
         self.address: Address = socket.address
+        self.reuse_port = socket.reuse_port
         self.backlog = backlog
         self.accept_queue: deque[Stream] = deque()
         self.syn_queue = 0
@@ -96,7 +99,7 @@ class Stream(File):
     __slots__ = (
         "_rx", "address", "announced", "bound_anew", "client", "closed", "dead", "ending", "eof", "error", "held_back",
         "in_flight", "peer",
-        "receive_buffer", "refused", "requests", "send_buffer", "sending", "shut",
+        "receive_buffer", "refused", "requests", "reuse_port", "send_buffer", "sending", "shut",
     )  # fmt: skip
 
     def __init__(self, watcher: Watcher, address: Address, receive_buffer: int, send_buffer: int) -> None:
@@ -118,6 +121,8 @@ class Stream(File):
         """A client waits for room in our receive buffer."""
         self.refused = False
         """It never was one: its connect failed, and the next calls learn why."""
+        self.reuse_port = False
+        """Its port may be bound by others that have set it too (inherited from the listener)."""
         self.bound_anew = False
         """bind(2) was called again when it was over."""
         self.announced = False

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from iosim.sim.files import Blocked, File, Table
 from iosim.sim.interpreter import Interpreter, Turn
+from iosim.sim.signals import Signals
 from iosim.sim.work import Priced
 from iosim.syscalls import EPOLLERR, EPOLLHUP, Call
 
@@ -18,15 +19,18 @@ Code = Coroutine[Any, Any, None]
 class Process:
     """An address space and a descriptor table."""
 
-    def __init__(self, pid: int, table: Table, parent: "Process | None" = None) -> None:
+    def __init__(self, pid: int, table: Table, signals: Signals, parent: "Process | None" = None) -> None:
         self.pid = pid
         self.table = table
+        self.signals = signals
         self.parent = parent
         self.threads: dict[Thread, None] = {}
         self.ended_children: list[int] = []
         self.children = 0
         self.interpreter: Interpreter | None = None
         """The lock that its threads share, if it has several and the runtime has one."""
+        self.ended_by = 0
+        """The signal that did."""
         self.exits = File(table.watcher)
         """Its wait queue holds the threads that sleep in wait(2)."""
 
@@ -35,12 +39,15 @@ class Thread:
     """One schedulable entity. ``call`` is the trap that it has not returned from yet."""
 
     __slots__ = (
+        "affinity",
         "asleep",
         "call",
+        "census",
         "code",
         "compute_ns",
         "cpu",
         "departing",
+        "ended",
         "error",
         "exclusive",
         "notified",
@@ -64,13 +71,17 @@ class Thread:
         "wake_from",
     )  # fmt: skip
 
-    def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler") -> None:
+    def __init__(self, tid: int, process: Process, code: Code, scheduler: "Scheduler", census: dict[str, int]) -> None:
         self.tid = tid
         self.process = process
         self.table = process.table
         self.code = code
         self.scheduler = scheduler
+        self.census = census
+        """Where its calls are counted; by their names it is told which calls it may make."""
         self.cpu: Cpu | None = None
+        self.affinity: dict[Cpu, None] | None = None
+        """The CPUs that it may run on; None for all, which is quicker."""
         self.call: Call | None = None
         self.result: Any = None
         self.error: BaseException | None = None
@@ -92,6 +103,8 @@ class Thread:
         """What the handler of ``call`` keeps between its passes."""
         self.departing: Any = None
         """Bytes for a client that leave when the call has done its work."""
+        self.ended = False
+        """Its program has returned, or the process has exited."""
         # for the ledger: when it was woken, when it ran, its last readiness call, its time waiting for a CPU
         self.queued_at = 0
         self.wake_from = 0

@@ -65,6 +65,43 @@ THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
 LOCK_WAIT: Final = KIND["lock_wait_ns"]
 LOCK_WAKE: Final = KIND["lock_wake_ns"]
+EVENTFD_CREATE: Final = KIND["eventfd_create_ns"]
+EVENTFD_READ: Final = KIND["eventfd_read_ns"]
+EVENTFD_WRITE: Final = KIND["eventfd_write_ns"]
+FUTEX_CALL: Final = KIND["futex_call_ns"]
+FUTEX_WAIT: Final = KIND["futex_wait_ns"]
+FUTEX_WAKE: Final = KIND["futex_wake_ns"]
+UDP_SEND: Final = KIND["udp_send_ns"]
+UDP_RECEIVE: Final = KIND["udp_receive_ns"]
+UDP_INPUT: Final = KIND["udp_input_ns"]
+SIGNAL_CALL: Final = KIND["signal_call_ns"]
+SIGNAL_OWNER: Final = KIND["signal_owner_ns"]
+SIGNAL_ARM: Final = KIND["signal_arm_ns"]
+SIGNAL_SEND: Final = KIND["signal_send_ns"]
+SIGNAL_WAIT: Final = KIND["signal_wait_ns"]
+SIGNAL_TAKE: Final = KIND["signal_take_ns"]
+AIO_HANDED: Final = KIND["aio_handed_ns"]
+AIO_REQUEST: Final = KIND["aio_request_ns"]
+AIO_CALL: Final = KIND["aio_call_ns"]
+AIO_ENTRY: Final = KIND["aio_entry_ns"]
+AIO_WALK: Final = KIND["aio_walk_ns"]
+IO_SETUP: Final = KIND["io_setup_ns"]
+IO_SUBMIT: Final = KIND["io_submit_ns"]
+IO_POLL: Final = KIND["io_poll_ns"]
+IO_GETEVENTS: Final = KIND["io_getevents_ns"]
+IO_EVENT: Final = KIND["io_event_ns"]
+URING_SQE: Final = KIND["uring_sqe_ns"]
+URING_CALL: Final = KIND["uring_call_ns"]
+URING_SETUP: Final = KIND["uring_setup_ns"]
+URING_ENTER: Final = KIND["uring_enter_ns"]
+URING_OP: Final = KIND["uring_op_ns"]
+URING_FIRST: Final = KIND["uring_first_ns"]
+URING_ARM: Final = KIND["uring_arm_ns"]
+URING_TASK: Final = KIND["uring_task_ns"]
+URING_BUFFER: Final = KIND["uring_buffer_ns"]
+URING_RECV: Final = KIND["uring_recv_ns"]
+URING_SEND: Final = KIND["uring_send_ns"]
+URING_SQ_PASS: Final = KIND["uring_sq_pass_ns"]
 
 
 class Part(NamedTuple):
@@ -98,15 +135,17 @@ class Priced:
         return Priced(tuple(user)), Priced(tuple(rest))
 
     def split(self, elapsed_ns: int) -> tuple["Priced", "Priced"]:
-        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part."""
+        """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part, but
+        for the passes of a polling thread: of those the rest may never be done."""
         head: list[Part] = []
         tail: list[Part] = []
         for part in self.parts:
             if elapsed_ns >= part.ns:
                 head.append(part)
             elif elapsed_ns > 0:
-                head.append(Part(part.kind, part.units, elapsed_ns))
-                tail.append(Part(part.kind, 0, part.ns - elapsed_ns))
+                done = part.units if part.kind != URING_SQ_PASS else part.units * elapsed_ns // part.ns
+                head.append(Part(part.kind, done, elapsed_ns))
+                tail.append(Part(part.kind, part.units - done, part.ns - elapsed_ns))
             else:
                 tail.append(part)
             elapsed_ns = max(0, elapsed_ns - part.ns)

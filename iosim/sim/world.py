@@ -51,13 +51,17 @@ def simulate(
     costs: Costs,
     machine: Machine,
     params: Mapping[str, Any],
+    reuse_port: bool = False,
     coalesce: bool = True,
     tracer: Tracer | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Run:
-    """Run ``program(listener, **params)`` in a simulated kernel under this load. See ``iosim.run``."""
+    """Run ``program(listener, **params)`` in a simulated kernel under this load. See ``iosim.run``.
+
+    With ``reuse_port`` the listener was bound with SO_REUSEPORT: others may join its port.
+    """
     began = time.perf_counter()
-    world = World(program, load, seed, costs, machine, params, coalesce)
+    world = World(program, load, seed, costs, machine, params, reuse_port, coalesce)
     world.kernel.tracer = tracer
     try:
         with quiet_collector(), Watchdog(world.kernel):
@@ -65,7 +69,9 @@ def simulate(
     finally:
         world.kernel.close_programs()
     if not world.server_runs():
-        raise RuntimeError(f"{model}.py: the program returned or called exit; a server runs until it is stopped")
+        signo = world.server.ended_by
+        how = f"a signal that it does not block, {signo}, ended it" if signo else "the program returned or called exit"
+        raise RuntimeError(f"{model}.py: {how}; a server runs until it is stopped")
     return run_of(
         world.before,
         world.after,
@@ -91,6 +97,7 @@ class World:
         costs: Costs,
         machine: Machine,
         params: Mapping[str, Any],
+        reuse_port: bool,
         coalesce: bool,
     ) -> None:
         self.load = load
@@ -101,9 +108,10 @@ class World:
         table = kernel.new_table()
         socket = Socket(kernel.readable)
         socket.address = ("127.0.0.1", 80)
+        socket.reuse_port = reuse_port
         listener = Listener(socket, machine.somaxconn)
         fd = table.install(listener)
-        kernel.ports[80] = listener
+        kernel.tcp.take(listener, 80)
         self.clients = Clients(kernel, listener, load, seed, self)
         self.before = snapshot(kernel)
         self.server = kernel.start_process(program(fd, **params), table)

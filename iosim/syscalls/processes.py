@@ -1,5 +1,6 @@
 """Threads, processes, time."""
 
+from collections.abc import Iterable
 from types import coroutine
 from typing import Any, NoReturn
 
@@ -10,12 +11,15 @@ __all__ = [
     "compute",
     "exit",
     "fork",
+    "getpid",
     "nanosleep",
+    "sched_getaffinity",
+    "sched_setaffinity",
     "wait",
 ]
 
 CALLS: tuple[str, ...] = (
-    "clone", "fork", "wait", "exit", "nanosleep", "compute",
+    "clone", "fork", "wait", "exit", "getpid", "nanosleep", "compute", "sched_setaffinity", "sched_getaffinity",
 )  # fmt: skip
 
 
@@ -45,6 +49,12 @@ def exit(status: int = 0) -> Trap[NoReturn]:
 
 
 @coroutine
+def getpid() -> Trap[int]:
+    """getpid(2): the id of this process."""
+    return (yield "getpid", ())
+
+
+@coroutine
 def nanosleep(duration_ns: int) -> Trap[None]:
     """nanosleep(2). Errors: EINVAL (a negative time)."""
     return (yield "nanosleep", (duration_ns,))
@@ -54,3 +64,16 @@ def nanosleep(duration_ns: int) -> Trap[None]:
 def compute(work_ns: int) -> Trap[None]:
     """Not a system call: the program's own work, ``work_ns`` of CPU time in user mode."""
     return (yield "compute", (work_ns,))
+
+
+@coroutine
+def sched_setaffinity(cpus: Iterable[int]) -> Trap[None]:
+    """sched_setaffinity(2) of the calling thread: from now on it runs on these CPUs only, and so do the threads and
+    processes that it starts. CPUs that this machine has not are left out. Errors: EINVAL (none is left)."""
+    return (yield "sched_setaffinity", (cpus,))
+
+
+@coroutine
+def sched_getaffinity() -> Trap[list[int]]:
+    """sched_getaffinity(2) of the calling thread: the CPUs that it may run on, ascending."""
+    return (yield "sched_getaffinity", ())

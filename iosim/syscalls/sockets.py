@@ -7,10 +7,22 @@ from iosim.syscalls.trap import Address, Trap
 
 __all__ = [
     "F_GETFL",
+    "F_GETOWN",
+    "F_GETSIG",
     "F_SETFL",
+    "F_SETOWN",
+    "F_SETSIG",
+    "IPPROTO_TCP",
+    "O_ASYNC",
     "O_NONBLOCK",
     "SHUT_WR",
+    "SOCK_DGRAM",
     "SOCK_NONBLOCK",
+    "SOCK_STREAM",
+    "SOL_SOCKET",
+    "SO_RCVBUF",
+    "SO_REUSEPORT",
+    "TCP_NODELAY",
     "accept4",
     "bind",
     "close",
@@ -19,6 +31,9 @@ __all__ = [
     "getsockname",
     "listen",
     "read",
+    "recvfrom",
+    "sendto",
+    "setsockopt",
     "shutdown",
     "socket",
     "write",
@@ -26,24 +41,39 @@ __all__ = [
 
 CALLS: tuple[str, ...] = (
     "socket", "bind", "listen", "getsockname", "connect", "accept4", "read", "write", "close", "shutdown", "fcntl",
+    "setsockopt", "sendto", "recvfrom",
 )  # fmt: skip
 
+SOCK_STREAM: Final = 1
+SOCK_DGRAM: Final = 2
 SOCK_NONBLOCK: Final = 0o4000
+SOL_SOCKET: Final = 1
+SO_RCVBUF: Final = 8
+SO_REUSEPORT: Final = 15
+IPPROTO_TCP: Final = 6
+TCP_NODELAY: Final = 1
 SHUT_WR: Final = 1
 F_GETFL: Final = 3
 F_SETFL: Final = 4
+F_SETOWN: Final = 8
+F_GETOWN: Final = 9
+F_SETSIG: Final = 10
+F_GETSIG: Final = 11
 O_NONBLOCK: Final = 0o4000
+O_ASYNC: Final = 0o20000
 
 
 @coroutine
-def socket(flags: int = 0) -> Trap[int]:
-    """socket(2): a new IPv4 stream socket; ``flags`` may be SOCK_NONBLOCK. Errors: EMFILE."""
-    return (yield "socket", (flags,))
+def socket(type: int = SOCK_STREAM) -> Trap[int]:
+    """socket(2): a new IPv4 socket. ``type`` is SOCK_STREAM (TCP, also where no type is named) or SOCK_DGRAM (UDP),
+    with or without SOCK_NONBLOCK. Errors: EMFILE."""
+    return (yield "socket", (type,))
 
 
 @coroutine
 def bind(fd: int, address: Address) -> Trap[None]:
-    """bind(2): give the socket a local address; port 0 lets the kernel choose. Errors: EADDRINUSE, EINVAL."""
+    """bind(2): give the socket a local address; port 0 lets the kernel choose. A port has one owner, unless all who
+    bind it have set SO_REUSEPORT before. Errors: EADDRINUSE, EINVAL."""
     return (yield "bind", (fd, address))
 
 
@@ -61,7 +91,9 @@ def getsockname(fd: int) -> Trap[Address]:
 
 @coroutine
 def connect(fd: int, address: Address) -> Trap[None]:
-    """connect(2). Errors: ECONNREFUSED, EISCONN, EINPROGRESS and EALREADY under O_NONBLOCK."""
+    """connect(2). A datagram socket only learns its peer: write then sends to it, only its datagrams come in, and
+    ECONNREFUSED meets the call after one that found nobody there. Errors: ECONNREFUSED, EISCONN, EINPROGRESS and
+    EALREADY under O_NONBLOCK."""
     return (yield "connect", (fd, address))
 
 
@@ -100,5 +132,30 @@ def shutdown(fd: int, how: int = SHUT_WR) -> Trap[None]:
 
 @coroutine
 def fcntl(fd: int, command: int, argument: int = 0) -> Trap[int]:
-    """fcntl(2) with F_GETFL (the flags; O_NONBLOCK is the one that counts here) or F_SETFL. Errors: EBADF, EINVAL."""
+    """fcntl(2) with F_GETFL or F_SETFL: the flags, of which O_NONBLOCK and O_ASYNC count here. O_ASYNC sends a signal
+    for every event of the socket: which one says F_SETSIG (0, as at first: a SIGIO that does not name the socket), and
+    to whom says F_SETOWN (a process id). F_GETSIG and F_GETOWN tell them. Errors: EBADF, EINVAL, ESRCH (no such owner).
+    """
     return (yield "fcntl", (fd, command, argument))
+
+
+@coroutine
+def setsockopt(fd: int, level: int, option: int, value: int) -> Trap[None]:
+    """setsockopt(2): SOL_SOCKET with SO_REUSEPORT (before bind) or SO_RCVBUF (of a datagram socket, in bytes; Linux
+    takes twice as many, for its own records count too), IPPROTO_TCP with TCP_NODELAY (every stream has it already).
+    Errors: EBADF, ENOTSOCK, ENOPROTOOPT."""
+    return (yield "setsockopt", (fd, level, option, value))
+
+
+@coroutine
+def sendto(fd: int, data: bytes, address: Address) -> Trap[int]:
+    """sendto(2): one datagram; how many bytes it has. Where nobody listens, or the receiver's buffer is full, it is
+    lost, and nobody is told. Errors: EMSGSIZE (over 65,507 bytes), EINVAL (port 0), EBADF, EPIPE (a stream)."""
+    return (yield "sendto", (fd, data, address))
+
+
+@coroutine
+def recvfrom(fd: int, count: int = 65536) -> Trap[tuple[bytes, Address]]:
+    """recvfrom(2): the oldest datagram and who sent it; sleeps while there is none. What is longer than ``count`` is
+    cut off and lost. Errors: EAGAIN, EBADF, ENOTCONN (a stream without a peer)."""
+    return (yield "recvfrom", (fd, count))

@@ -22,7 +22,7 @@ import simpy
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from iosim.load import Load
-from iosim.programs import names
+from iosim.programs import find, names, workers_for
 from iosim.run import run
 from iosim.sim.clock import Clock
 
@@ -44,7 +44,8 @@ def main_load(requests: int, coalesce: bool = True) -> int:
 
 def connections_of(model: str) -> tuple[int, dict[str, int]]:
     """As many connections as the model serves at once, up to 100."""
-    return {"blocking": (1, {}), "prefork": (100, {"workers": 100})}.get(model, (100, {}))
+    connections = 1 if model == "blocking" else 100
+    return connections, workers_for(find(model), connections)
 
 
 @lru_cache

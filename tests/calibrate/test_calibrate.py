@@ -9,6 +9,7 @@ import pytest
 
 from iosim.calibrate import calibrate
 from iosim.costs import FIGURES, RUNTIME_FIGURES, Costs, load_costs
+from iosim.costs_udp import UdpCosts
 
 pytestmark = pytest.mark.real
 
@@ -18,7 +19,12 @@ OWN_WAY = {
     # set by the interpreter and its size, by how deep this host sleeps, by how fast it copies: not comparable
     *RUNTIME_FIGURES, "cold_ns", "idle_exit_ns", "select_base_ns", "read_byte_ns", "write_byte_ns", "fork_ns",
 }  # fmt: skip
-WHOLE_CALLS = {f"{call}_ns" for call in ("read", "read_empty", "write", "write_full", "accept", "close", "epoll_mod")}
+WHOLE_CALLS = {
+    f"{call}_ns"
+    for call in (
+        "read", "read_empty", "write", "write_full", "accept", "close", "epoll_mod", "eventfd_read", "eventfd_write",
+    )
+}  # fmt: skip
 """They are compared with entry and exit: which part of a call is the kernel's, and which is the interpreter's, cannot
 be told to a tenth of a microsecond, and a call may cost no more than that."""
 SLEEPERS = {"wake_ns", "sleep_ns", "switch_ns", "process_switch_ns", "client_send_ns", "client_receive_ns"}
@@ -67,7 +73,7 @@ def test_what_an_interpreter_adds_is_told_apart(costs: Costs) -> None:
 
 
 def test_each_measured_figure_has_a_source(costs: Costs) -> None:
-    kept = {"fcntl_ns", "select_word_ns", "poll_copy_ns"}
+    kept = {"fcntl_ns", "select_word_ns", "poll_copy_ns", "futex_wait_ns", "futex_wake_ns", *UdpCosts.model_fields}
     assert set(FIGURES) - kept == set(costs.sources)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from iosim.load import Load
-from iosim.programs import find, names
+from iosim.programs import find, names, workers_for
 from iosim.real.measure import measure
 from iosim.results import Run
 from iosim.run import run
@@ -27,6 +27,8 @@ LOADS = {
 }
 ONE_AT_A_TIME = "blocking"
 """Serves no second connection before the first has ended."""
+ASK_IN_VAIN = ("nonblocking", "hybrid_poll")
+"""How often depends on the speed of the machine, even for one client."""
 
 
 def census(result: Run, left_out: tuple[str, ...]) -> dict[str, int]:
@@ -38,7 +40,7 @@ def census(result: Run, left_out: tuple[str, ...]) -> dict[str, int]:
 def test_both_worlds_make_the_same_calls(name: str, load: str) -> None:
     if name == ONE_AT_A_TIME and LOADS[load].clients > 1:
         pytest.skip("it answers one connection at a time")
-    params = {"workers": LOADS[load].clients} if name == "prefork" else {}
+    params = workers_for(find(name), LOADS[load].clients)
     simulated, measured = (world(name, LOADS[load], params=params) for world in (run, measure))
     assert simulated.requests == measured.requests
     assert simulated.requests["completed"] == simulated.requests["issued"]
@@ -47,23 +49,24 @@ def test_both_worlds_make_the_same_calls(name: str, load: str) -> None:
 
 
 @pytest.mark.parametrize("load", ["in turn", "thinking"])
-@pytest.mark.parametrize("name", [name for name in names() if name != "nonblocking"])
+@pytest.mark.parametrize("name", [name for name in names() if name not in ASK_IN_VAIN])
 def test_one_client_leaves_nothing_to_timing(name: str, load: str) -> None:
     """Where one request comes after the other, even the calls that wait for readiness are equal in number: in one
     measurement of three, for this host may take the CPU away between a reply and the look after it, and then the next
     request (or the end) is there already and saves that look."""
-    expected = run(name, LOADS[load]).syscalls
+    params = {"accept_ms": 10_000} if name == "posix_aio" else {}  # else it looks at its door every now and then
+    expected = run(name, LOADS[load], params=params).syscalls
     measured: list[Mapping[str, int]] = []
     while expected not in measured:
         assert len(measured) < 3, (expected, measured)
-        measured.append(measure(name, LOADS[load]).syscalls)
+        measured.append(measure(name, LOADS[load], params=params).syscalls)
 
 
 @pytest.mark.parametrize("name", names())
 def test_timing_dependent_calls_are_few_and_used(name: str) -> None:
-    """A model may name calls as timing-dependent only if it makes them; it never may name those that carry replies,
-    unless it asks in vain."""
+    """A model may name calls as timing-dependent only if it makes them, under one load at least; it never may name
+    those that carry replies, unless it asks in vain."""
     model = find(name)
-    made = run(name, LOADS["in turn"]).syscalls
-    assert set(model.timing_dependent) <= set(made)
+    made = {call for load in LOADS.values() for call in run(name, load).syscalls}
+    assert set(model.timing_dependent) <= made
     assert len(model.timing_dependent) < len(made)

@@ -78,8 +78,9 @@ CASES = {
     "unknown-network": ("run epoll_loop --network wifi", "--network: came 'wifi', expected 'loopback' or 'nic'"),
     "no-cpu": ("run epoll_loop --cpus 0", "--cpus: came '0'"),
     "negative-seed": ("run epoll_loop --seed -1", "--seed: came '-1'"),
-    "unknown-world": ("compare epoll_loop --world mars", "--world: came 'mars', expected 'sim' or 'real'"),
+    "unknown-world": ("compare epoll_loop --world mars", "--world: came 'mars', expected 'sim', 'real' or 'both'"),
     "network-in-the-real-world": ("compare epoll_loop --world real --network nic", "--network: a real run takes this"),
+    "network-in-both-worlds": ("compare epoll_loop --world both --network nic", "--network: a real run takes this"),
     "costs-in-the-real-world": ("compare epoll_loop --world real --costs default", "--costs: a real run takes this"),
     # costs
     "no-costs-file": ("run epoll_loop --costs nowhere.toml", "costs file nowhere.toml: No such file"),

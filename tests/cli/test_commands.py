@@ -19,6 +19,7 @@ from iosim.cli_options import FLAGS
 from iosim.costs import Costs, load_costs
 from iosim.load import Load
 from iosim.machine import Machine
+from iosim.programs import names
 from iosim.results import Run
 
 SHORT = ["--duration", "20ms", "--warmup", "5ms"]
@@ -110,6 +111,27 @@ def test_compare_shows_a_row_each(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "threads", "epoll_loop", *SHORT]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["model", "threads", "epoll_loop"]
+
+
+def test_compare_all_takes_every_model(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = answer(capsys, "compare", "all", "--clients", "1", *SHORT)
+    assert [run["model"] for run in runs] == names()
+
+
+@pytest.mark.real
+def test_compare_both_shows_the_worlds_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    both = ["compare", "threads", "epoll_loop", "--world", "both", "--clients", "2", "--rate", "1000"]
+    assert main([*both, "--duration", "200ms"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["model", *["sim", "real"] * 4]
+    assert [line.split()[0] for line in lines[2:4]] == ["threads", "epoll_loop"]
+    for line in lines[2:4]:
+        simulated_per_s, measured_per_s = line.split()[1:3]
+        assert 150 < int(simulated_per_s.replace(",", "")) < 5000, line
+        assert 150 < int(measured_per_s.replace(",", "")) < 5000, line
+    (sim, real) = answer(capsys, *both[:2], *both[3:], "--requests", "50")
+    assert [sim["world"], real["world"]] == ["sim", "real"]
+    assert sim["load"] == real["load"]
 
 
 @pytest.mark.real

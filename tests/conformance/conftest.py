@@ -12,6 +12,7 @@ import os
 import signal
 import socket as _socket
 import threading
+import traceback
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
@@ -23,10 +24,21 @@ from iosim.syscalls import (
     EPOLL_CTL_ADD,
     EPOLLIN,
     F_SETFL,
+    F_SETOWN,
+    F_SETSIG,
+    IORING_SETUP_DEFER_TASKRUN,
+    IORING_SETUP_SINGLE_ISSUER,
+    O_ASYNC,
     O_NONBLOCK,
     POLLIN,
+    SIG_BLOCK,
+    SIGIO,
+    SIGRTMIN,
     Address,
+    Cqe,
     PollFds,
+    Ring,
+    SigInfo,
     accept4,
     bind,
     close,
@@ -35,16 +47,24 @@ from iosim.syscalls import (
     epoll_ctl,
     epoll_wait,
     fcntl,
+    getpid,
     getsockname,
+    io_uring_enter,
+    io_uring_setup,
     listen,
     nanosleep,
     poll,
     read,
+    sigprocmask,
+    sigtimedwait,
     socket,
     write,
 )
 
 PATIENCE_S = 20
+SIGNALS = (SIGIO, SIGRTMIN, SIGRTMIN + 1)
+"""What tests of signals block."""
+DEFERRED = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN
 
 
 class World:
@@ -118,12 +138,55 @@ class World:
                 sent += await write(fd, bytes(1 << 20))
         return sent
 
+    async def ring(self, flags: int = DEFERRED, entries: int = 64, idle_ms: int = 50) -> Ring:
+        """A ring; the test is skipped where the host forbids io_uring."""
+        try:
+            return await io_uring_setup(entries, flags, idle_ms)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EPERM):
+                pytest.skip(str(error))
+            raise
+
+    async def completions(self, ring: Ring, count: int = 1) -> list[tuple[Any, int]]:
+        """(user_data, result) of the ring's next so many completions."""
+        found: list[Cqe] = []
+        while len(found) < count:
+            found += await io_uring_enter(ring, count - len(found))
+        return [(cqe.user_data, cqe.res) for cqe in found]
+
+    async def completes_nothing(self, ring: Ring) -> bool:
+        """No completion comes, however long the kernel works on what it has."""
+        return await io_uring_enter(ring, 1, 20) == []
+
     async def until_asleep(self) -> None:
         """Until all other threads and children sleep in the kernel. On a busy host no fixed time is long enough."""
         for _ in range(1000):
             await nanosleep(1_000_000)
             if self._others_asleep():
                 break
+
+    async def raise_signals(self, fd: int, signo: int = SIGRTMIN, flags: int = 0) -> None:
+        """Block the signals, then have this descriptor raise one."""
+        await sigprocmask(SIG_BLOCK, SIGNALS)
+        await fcntl(fd, F_SETOWN, await getpid())
+        await fcntl(fd, F_SETSIG, signo)
+        await fcntl(fd, F_SETFL, O_ASYNC | flags)
+
+    async def pending(self, signals: tuple[int, ...] = SIGNALS) -> list[SigInfo]:
+        """Take all signals that wait."""
+        taken = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken.append(await sigtimedwait(signals, 0))
+        return taken
+
+    def signals_of_others(self) -> int:
+        """How many signals this user's other processes have queued: RLIMIT_SIGPENDING counts them too."""
+        if self.name == "sim":
+            return 0
+        with open("/proc/self/status") as status:
+            (queued,) = [line.split()[1] for line in status if line.startswith("SigQ")]
+        return int(queued.partition("/")[0])
 
     @contextlib.contextmanager
     def fails(self, number: int) -> Iterator[None]:
@@ -155,7 +218,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     program = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})
     world = cast(World, pyfuncitem.funcargs["world"])
-    world.run(program)
+    if world.name == "real" and pyfuncitem.get_closest_marker("own_process"):
+        run_in_child(world, program)
+    else:
+        world.run(program)
     return True
 
 
@@ -166,6 +232,28 @@ def run_in_simulation(program: Coroutine[Any, Any, None]) -> None:
         program.close()
         pytest.skip("the simulated world is not built yet")
     execute(program)
+
+
+def run_in_child(world: World, program: Coroutine[Any, Any, None]) -> None:
+    """In a process of its own, whose only thread is the program's. This one has others, which libraries started and
+    which block nothing: a signal for the process would go to them, and end it. Mask and limit end with the child."""
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        try:
+            world.run(program)
+        except BaseException:
+            os.write(writing, traceback.format_exc().encode()[-60_000:])
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    program.close()
+    with os.fdopen(reading, "rb") as pipe:
+        report = pipe.read().decode()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        pytest.fail(f"the program was ended by signal {os.WTERMSIG(status)}")
+    if status:
+        pytest.fail(report, pytrace=False)
 
 
 class Linux:

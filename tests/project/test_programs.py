@@ -60,6 +60,13 @@ def test_a_file_need_not_say_anything(mine: Path) -> None:
     assert model.params == {}
 
 
+def test_the_calls_that_a_file_names_are_known(mine: Path) -> None:
+    assert (find(mine).calls, find(mine).reuse_port) == ((), False)
+    mine.write_text("from iosim.syscalls import EPOLLIN, SO_REUSEPORT, read as receive, accept4\n" + TEXT)
+    assert (find(mine).calls, find(mine).reuse_port) == (("accept4", "read"), True)
+    assert find("blocking").calls == ("accept4", "read", "close")  # write stands in a helper of the protocol's
+
+
 def test_an_edited_file_is_read_again(mine: Path) -> None:
     before = find(mine)
     assert find(mine).server is before.server

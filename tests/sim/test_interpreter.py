@@ -7,12 +7,10 @@ from iosim.load import Load
 from iosim.machine import Machine
 from iosim.results import Run
 from iosim.run import run
-from iosim.sim.files import Table
+from iosim.sim.clock import Clock
 from iosim.sim.interpreter import Interpreter
-from iosim.sim.polling import ReadableFiles
-from iosim.sim.scheduler import Scheduler
-from iosim.sim.thread import Code, Process, Thread
-from iosim.sim.work import Rates
+from iosim.sim.kernel import SimKernel
+from iosim.sim.thread import Code, Thread
 from iosim.sim.world import execute
 from iosim.syscalls import clone, compute, exit, fork, nanosleep, wait
 
@@ -28,15 +26,12 @@ async def nothing() -> None:
 @pytest.fixture
 def threads() -> list[Thread]:
     """Three of one process, that never run."""
-    from iosim.sim.clock import Clock
-
-    clock = Clock()
-    scheduler = Scheduler(clock, MS, Rates(CPYTHON))
-    process = Process(1, Table(ReadableFiles(), 8, []))
-    made = [Thread(tid, process, nothing(), scheduler) for tid in range(3)]
-    for thread in made:
-        thread.code.close()
-    return made
+    kernel = SimKernel(Clock(), CPYTHON, Machine())
+    process = kernel.start_process(nothing())
+    for _ in range(2):
+        kernel.start_thread(process, nothing())
+    kernel.close_programs()
+    return list(process.threads)
 
 
 def test_the_lock_goes_to_the_waiters_in_turn(threads: list[Thread]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from iosim.costs import Costs
 from iosim.load import Load
+from iosim.programs import find, workers_for
 from iosim.run import run
 from iosim.shapes import MODELS
 from iosim.theory import predict
@@ -30,7 +31,7 @@ def tolerance(model: str) -> float:
 
 
 def both(model: str, costs: Costs, load: Load) -> tuple[Any, Any]:
-    params = {"workers": load.clients} if model == "prefork" else {}
+    params = workers_for(find(model), load.clients)
     return predict(model, load, costs=costs, params=params), run(model, load, costs=costs, params=params)
 
 
