@@ -15,12 +15,16 @@ from iosim.sim.work import LOCK_WAIT, LOCK_WAKE, THREAD_EXIT, Priced
 class InterpretedCpu(Cpu):
     """A CPU under a runtime with an interpreter lock."""
 
-    def _run_thread(self) -> bool:
-        thread = self.thread
-        assert thread is not None
-        turn = thread.turn
-        if turn is None:
-            return super()._run_thread()
+    def run(self) -> None:
+        while True:
+            thread = self.thread
+            assert thread is not None
+            turn = thread.turn
+            if not (self._run_thread() if turn is None else self._run_in_turn(thread, turn)):
+                return
+
+    def _run_in_turn(self, thread: Thread, turn: Turn) -> bool:
+        """What ``_run_thread`` does, for a thread that shares its interpreter."""
         clock = self.clock
         while True:  # here every bill is paid, but for what a preempted thread owes and the parts that ``turn`` keeps
             if thread.departing is not None and thread.owed is None and turn.kernel_part is None:
