@@ -3,7 +3,7 @@
 *Measures*: the primitives hot, in a loop (``iosim.primitives``, read by ``iosim.fits``), and what a sleep adds, in
 servers on a CPU of their own (``iosim.pingpong``, read by ``iosim.waking``); all of it through the same driver and
 kernel class as ``iosim measure``. The interpreter's share has figures of its own, so ``Costs.in_c()`` is this host
-under a server written in C.
+under a server written in C; what other runtimes add is found by ``iosim.profiles``.
 *Does not measure*: memory, ``fcntl_ns``, ``select_word_ns``, ``poll_copy_ns``, ``uring_setup_ns``,
 ``uring_sq_pass_ns``, and nothing of io_uring where the host forbids it (the defaults stand); and where a source speaks
 of a share, the default table divides a sum that cannot be measured apart.
@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from iosim.costs import Costs
+from iosim.profiles import profiles
 from iosim.real.host import host_description, share_cpus
 from iosim.real.processes import Child
 
@@ -29,6 +30,7 @@ START_S = 20.0
 PATIENCE = 4
 """A busy host may take so many times as long."""
 NOISY = 0.2
+PROFILED = "peers of iosim.real.peers fed in batches of 1 and 16, less the driver's epoll_loop fed alike"
 _SCAN = "idle connections, time-out 0, per descriptor, by how many there are"
 TIERED = {
     "poll_scan_ns": _SCAN,
@@ -59,8 +61,10 @@ def calibrate(*, quick: bool = False, seconds: float | None = None, progress: Pr
         "server_cpu": server_cpu,
         "client_cpu": client_cpu,
     }
-    found = _carry_out(spec, wanted_s, progress or (lambda _label, _fraction: None))
-    return _table(found, warnings)
+    told = progress or (lambda _label, _fraction: None)
+    costs = _table(_carry_out(spec, wanted_s, told), warnings)
+    known = profiles(costs, server_cpu, wanted_s / 3, lambda done: told("runtimes", done))
+    return Costs(**{**costs.model_dump(), "runtimes": known, "sources": {**costs.sources, "runtimes": PROFILED}})
 
 
 def _carry_out(spec: Mapping[str, Any], wanted_s: float, progress: Progress) -> Mapping[str, Any]:
@@ -92,7 +96,16 @@ def _table(found: Mapping[str, Any], warnings: list[str]) -> Costs:
     for name, tiers in found["tiers"].items():
         figures[name] = tuple((count, _digits(ns)) for count, ns in tiers)
         sources[name] = TIERED[name]
-    sources["descriptor_ns"] = "0: the driver keeps the array or bitmap between calls"
+    for name in ("descriptor_ns", "pollfd_ns"):
+        sources[name] = "0: the driver keeps the array or bitmap between calls"
+    sources["turn_ns"] = "0: a model's loop is in event_ns and request_ns"
+    entry_ns = figures["entry_ns"]
+    figures["lock_wait_ns"] = _digits(entry_ns + figures["sleep_ns"])
+    figures["lock_wake_ns"] = _digits(entry_ns + figures["wake_ns"])
+    sources["lock_wait_ns"] = "a futex: entry_ns and sleep_ns"
+    sources["lock_wake_ns"] = "a futex: entry_ns and wake_ns"
+    figures["switch_interval_ns"] = sys.getswitchinterval() * 1e9
+    sources["switch_interval_ns"] = "sys.getswitchinterval() of this Python"
     host = host_description()
     pace_ns, pace_spread, _ = found["pace"]
     pace = f"an empty C call takes {pace_ns:.0f} ns ± {pace_spread:.0%}"
@@ -102,6 +115,7 @@ def _table(found: Mapping[str, Any], warnings: list[str]) -> Costs:
     where = f"{host['cpu']}, {host['kernel']}, Python {host['python']}, {host['cpus']} CPUs"
     digest = hashlib.sha256(json.dumps(host, sort_keys=True).encode()).hexdigest()[:6]
     return Costs(
+        runtime="cpython",
         name=f"host-{digest}",
         host="; ".join([where, pace, disturbed, *warnings]),
         date=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -127,6 +127,7 @@ def _described(model: Model, reason: str | None) -> dict[str, Any]:
 @_command(
     "iosim run epoll_loop --clients 1000 --rate 20000\n"
     "iosim run prefork --set workers=16 --think 1ms --work 20us --cpus 4\n"
+    "iosim run epoll_loop --costs host.toml --runtime asyncio\n"
     "iosim run ./mine.py --json",
     shared="all",
 )
@@ -135,7 +136,11 @@ def _run(model: ModelArgument, asked: Asked) -> None:
     _one(_simulated, model, asked)
 
 
-@_command("iosim measure epoll_loop --clients 100 --rate 5000 --duration 2s", shared="real")
+@_command(
+    "iosim measure epoll_loop --clients 100 --rate 5000 --duration 2s\n"
+    "iosim measure epoll_loop --runtime uvloop --clients 100 --rate 5000",
+    shared="real",
+)
 def _measure(model: ModelArgument, asked: Asked) -> None:
     """Run one model on this host: real sockets on 127.0.0.1, the clients in a process of their own."""
     _one(_measured, model, asked)
@@ -191,6 +196,7 @@ def _simulated(model: str, asked: Asked, params: dict[str, Any], progress: Bar) 
         asked.load,
         seed=asked.seed,
         costs=asked.costs,
+        runtime=asked.runtime,
         machine=asked.machine,
         params=params,
         progress=lambda fraction: progress(f"simulating {model}", fraction),
@@ -201,7 +207,7 @@ def _measured(model: str, asked: Asked, params: dict[str, Any], progress: Bar) -
     from iosim.real.measure import measure
 
     progress.busy(f"measuring {model}")
-    return measure(model, asked.load, seed=asked.seed, cpus=asked.machine.cpus, params=params)
+    return measure(model, asked.load, seed=asked.seed, cpus=asked.machine.cpus, runtime=asked.runtime, params=params)
 
 
 def _one(world: Callable[..., "Run"], model: str, asked: Asked) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 import typer
 
 from iosim.costs import Costs, load_costs
+from iosim.costs_runtime import Runtime
 from iosim.load import Load
 from iosim.machine import Machine
 from iosim.units import duration_text, parse_duration_ns
@@ -55,6 +56,7 @@ class Asked:
     machine: Machine
     seed: int
     costs: Costs
+    runtime: str | None
     params: dict[str, str]
     as_json: bool
     simulated_only: tuple[str, ...]
@@ -83,6 +85,7 @@ def _parameters() -> list[inspect.Parameter]:
     fixed: dict[str, Any] = {
         "seed": (str, "1", typer.Option("--seed", metavar="S", help="equal seeds give equal runs")),
         "costs": (str | None, None, typer.Option("--costs", metavar="FILE", help=_COSTS_HELP)),
+        "runtime": (str | None, None, typer.Option("--runtime", metavar="KIND", help=_RUNTIME_HELP)),
         "params": (list[str] | None, None, typer.Option("--set", metavar="KEY=VALUE", help=_SET_HELP)),
         "as_json": (bool, False, typer.Option("--json", help=JSON_HELP)),
     }
@@ -93,6 +96,7 @@ def _parameters() -> list[inspect.Parameter]:
 
 JSON_HELP = "print JSON on stdout; all else goes to stderr"
 _COSTS_HELP = "the price list that `iosim calibrate --output FILE` wrote"
+_RUNTIME_HELP = f"what the server is written in: {' or '.join(get_args(Runtime))} [dim]\\[that of the costs][/]"
 _SET_HELP = "a parameter of the model, as workers=8; may be repeated"
 
 
@@ -124,6 +128,7 @@ def _asked(options: Mapping[str, Any]) -> Asked:
         machine=_made(Machine, given),
         seed=_seed(options["seed"]),
         costs=load_costs(options.get("costs")),
+        runtime=options["runtime"],
         params=dict(map(_key_and_value, options["params"] or [])),
         as_json=options["as_json"],
         simulated_only=tuple(_flag_of(name) for name in SIMULATED_ONLY if name in given),

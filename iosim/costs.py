@@ -21,6 +21,7 @@ from pydantic import Field, field_validator, model_validator
 from iosim.checked import Checked
 from iosim.costs_aio import AioCosts
 from iosim.costs_ring import RingCosts
+from iosim.costs_runtime import RuntimeCosts
 from iosim.costs_signals import SignalCosts
 from iosim.costs_sync import SyncCosts
 from iosim.costs_udp import UdpCosts
@@ -36,39 +37,12 @@ class Provenance(Checked):
     sources: dict[str, str] = Field(default_factory=dict, description="figure → source, where it is not the default's")
 
 
-class Costs(UdpCosts, RingCosts, AioCosts, SyncCosts, SignalCosts, Provenance):
+class Costs(UdpCosts, RingCosts, AioCosts, SyncCosts, SignalCosts, RuntimeCosts, Provenance):
     """The price list. Every ``…_ns`` is nanoseconds per unit of work; frozen, validated, with a source per figure.
 
     Raises ValueError in one line that names the figure, what came and what is allowed.
     """
 
-    # user mode
-    call_ns: Figure = cost(
-        0,
-        "user",
-        "runtime",
-        "the runtime's share of one system call (interpreter, driver)",
-        "0: a server written in C",
-    )
-    event_ns: Figure = cost(0, "user", "runtime", "the runtime's share of one returned event", "0: a server in C")
-    descriptor_ns: Figure = cost(
-        0,
-        "user",
-        "runtime",
-        "the runtime's share of one descriptor handed to select or poll",
-        "0: a server in C",
-    )
-    error_ns: Figure = cost(
-        0, "user", "runtime", "the runtime's share of one call that fails, above call_ns", "0: a server in C"
-    )
-    select_call_ns: Figure = cost(
-        0,
-        "user",
-        "runtime",
-        "the runtime's share of one select, above call_ns: bitmaps are made and read",
-        "0: a server in C",
-    )
-    request_ns: Figure = cost(0, "user", "runtime", "framing and answering one request", "0: a server written in C")
     # every call
     entry_ns: Figure = cost(225, "system", "entry", "enter and leave the kernel", GUEST)
     fcntl_ns: Figure = cost(20, "system", "control", "fcntl(2), above entry", "estimate: two loads and a lock")
@@ -212,14 +186,34 @@ class Costs(UdpCosts, RingCosts, AioCosts, SyncCosts, SignalCosts, Provenance):
         """A machine whose every operation is free: what is left is the application's own work (a textbook queue)."""
         return Costs(name="free", **dict.fromkeys(FIGURES, 0))
 
+    def under(self, runtime: str) -> "Costs":
+        """The same host under another runtime: its figures in user mode, and whether it has an interpreter's lock.
+
+        Raises ValueError in one line when the list does not know that runtime.
+        """
+        if runtime == self.runtime:
+            return self
+        if runtime == "c":
+            return self.in_c()
+        if runtime not in self.runtimes:
+            known = ", ".join(dict.fromkeys([self.runtime, "c", *self.runtimes]))
+            raise ValueError(
+                f"--runtime {runtime}: the costs {self.name!r} know {known}; `iosim calibrate --output FILE` measures "
+                "the runtimes of this host, for --costs FILE"
+            )
+        changed = {**self.runtimes[runtime], "runtime": runtime, "name": f"{self.name}-{runtime}"}
+        return Costs(**{**self._values(), **changed})
+
     def in_c(self) -> "Costs":
         """The same host under a server written in C: the runtime's shares are zero."""
-        return Costs(**{**self._values(), **dict.fromkeys(RUNTIME_FIGURES, 0), "name": f"{self.name}-c"})
+        return Costs(
+            **{**self._values(), **dict.fromkeys(RUNTIME_FIGURES, 0), "runtime": "c", "name": f"{self.name}-c"}
+        )
 
     @property
     def digest(self) -> str:
         """Ten hex digits that stand for every figure of the table."""
-        figures = json.dumps({name: getattr(self, name) for name in FIGURES + MEMORY}, sort_keys=True)
+        figures = json.dumps({name: getattr(self, name) for name in ("runtime", *FIGURES, *MEMORY)}, sort_keys=True)
         return hashlib.sha256(figures.encode()).hexdigest()[:10]
 
     def to_toml(self) -> str:

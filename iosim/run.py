@@ -19,6 +19,7 @@ def run(
     *,
     seed: int = 1,
     costs: Costs | str | Path | None = None,
+    runtime: str | None = None,
     machine: Machine | None = None,
     params: Mapping[str, Any] | None = None,
     coalesce: bool = True,
@@ -27,15 +28,18 @@ def run(
 ) -> Run:
     """Simulate one model (by name or path) under one load.
 
-    Equal arguments give an equal ``digest``. ``progress`` is told the finished fraction now and then; ``tracer`` is
-    called as (time in ns, thread, call) when a call returns; ``coalesce=False`` gives every burst of CPU time an
-    event of its own, which is slower and changes nothing.
+    ``runtime``: what the program is written in (default: what the costs were measured with), one of those that the
+    costs know. Equal arguments give an equal ``digest``. ``progress`` is told the finished fraction now and then;
+    ``tracer`` is called as (time in ns, thread, call) when a call returns; ``coalesce=False`` gives every burst of CPU
+    time an event of its own, which is slower and changes nothing.
 
     Raises LookupError (no such model or costs file), ValueError (a bad value), RuntimeError (the program failed),
     each in one line.
     """
     found = find(model)
     table, bound = load_costs(costs), bind_params(found, params or {})
+    if runtime is not None:
+        table = table.under(runtime)
     try:
         return simulate(
             found.name,

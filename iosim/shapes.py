@@ -53,9 +53,9 @@ def shape_of(model: str, load: Load, workers: int) -> Shape:
         return _asks_all(load)
     if model == "select_loop":
         scan: Work = {"select_scan_ns": n, "select_word_ns": n / 64}
-        return _scans_all(load, {"select_call_ns": 1}, scan, {"select_base_ns": 1})
+        return _scans_all(load, {"select_call_ns": 1, "descriptor_ns": load.clients + 1}, scan, {"select_base_ns": 1})
     if model == "poll_loop":
-        polling: Work = {"poll_base_ns": 1, "poll_copy_ns": n}
+        polling: Work = {"poll_base_ns": 1, "poll_copy_ns": n, "pollfd_ns": n}
         return _scans_all(load, polling, {"poll_scan_ns": n}, {})
     if model in ("epoll_loop", "epoll_edge"):
         return _ready_list(load, edge=model == "epoll_edge")
@@ -100,7 +100,7 @@ def _scans_all(load: Load, once: Work, scan: Work, answered: Work) -> Shape:
         entries = (n + 1) / (ready + 1) if ready else n
         found: Work = {"register_ns": entries}
         found |= {"unregister_ns": entries, **answered} if ready else {"sleep_ns": 1}
-        return add(call(descriptor_ns=n, **once), scan, found)
+        return add(call(turn_ns=1, **once), scan, found)
 
     return Shape(
         passing=passing,
@@ -116,7 +116,7 @@ def _ready_list(load: Load, *, edge: bool) -> Shape:
     """epoll: a call costs what is ready. Level-triggered, an item is polled once more at the next call, unless it is
     ready again; edge-triggered, the connection is read until EAGAIN."""
     return Shape(
-        passing=lambda ready: call(epoll_wait_ns=1) if ready else call(epoll_wait_ns=1, sleep_ns=1),
+        passing=lambda ready: call(turn_ns=1, epoll_wait_ns=1, **({} if ready else {"sleep_ns": 1})),
         request=add({"epoll_event_ns": 1, "event_ns": 1}, _read(load), _write(load)),
         after=call(read_empty_ns=1, error_ns=1) if edge else {},
         stale={} if edge else {"epoll_recheck_ns": 1},

@@ -261,10 +261,10 @@ def _busy(run: Run) -> float | None:
 
 def calls_per_request(run: Run) -> str:
     """System calls of the window per completed request."""
-    calls = run.window_syscalls or run.syscalls
+    calls = run.window_syscalls or run.syscalls  # none: of a stock runtime they are not known
     kernel = sum(count for name, count in calls.items() if name != "compute")
     done = run.requests["completed"]
-    return f"{kernel / done:.2f}" if done else NOTHING
+    return f"{kernel / done:.2f}" if done and calls else NOTHING
 
 
 def _joined(lines: list[str]) -> str:

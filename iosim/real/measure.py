@@ -17,6 +17,7 @@ from iosim.real.abilities import require
 from iosim.real.census import Census
 from iosim.real.connecting import check_limits
 from iosim.real.host import host_description, share_cpus
+from iosim.real.peers import check
 from iosim.real.processes import Child
 from iosim.real.watch import Watch
 from iosim.results import Run
@@ -40,24 +41,32 @@ def measure(
     *,
     seed: int = 1,
     cpus: int = 1,
+    runtime: str | None = None,
     params: Mapping[str, Any] | None = None,
     timeout_s: float | None = None,
     costs_name: str | None = None,
 ) -> Run:
     """Run ``model`` (a name or a path) under ``load`` on this host, with its server on ``cpus`` CPUs.
 
-    ``timeout_s`` bounds the whole run (default: what the load needs, and some slack). Raises, always in one line:
-    LookupError and ValueError for a model, parameter or load that cannot be (too many clients for this host's limits),
-    RuntimeError when this host forbids a call of the model, when the program raised, returned or hung (it names the
-    line), or the time was over.
+    ``runtime``: cpython (the model itself), or a peer of ``iosim.real.peers`` that does its work; what calls that makes
+    is not known. ``timeout_s`` bounds the whole run (default: what the load needs, and some slack).
+
+    Raises, always in one line: LookupError and ValueError for a model, parameter, runtime or load that cannot be (too
+    many clients for this host's limits), RuntimeError when this host forbids a call of the model, when the program
+    raised, returned or hung (it names the line), or the time was over.
     """
     found = find(model)
     require(found)
     bound = bind_params(found, params or {})
+    peer = None if runtime in (None, "cpython") else runtime
+    if peer is not None:
+        check(peer, found.name)
+        bound = {"runtime": peer}
     check_limits(load.clients)
     server_cpus, client_cpu, warnings = share_cpus(cpus)
     started_s = time.monotonic()
-    report = _carry_out(found, load, seed, bound, server_cpus, client_cpu, started_s + (timeout_s or _needed_s(load)))
+    deadline_s = started_s + (timeout_s or _needed_s(load))
+    report = _carry_out(found, load, seed, bound, server_cpus, client_cpu, deadline_s)
     return Run(
         model=found.name,
         world="real",
@@ -68,7 +77,7 @@ def measure(
         params=bound,
         wall_s=time.monotonic() - started_s,
         warnings=(*warnings, *_warnings(load, cpus, report)),
-        **_figures(cpus, report),
+        **(_figures(cpus, report) | ({} if peer is None else {"syscalls": {}, "window_syscalls": {}})),
     )
 
 
@@ -93,6 +102,7 @@ def _carry_out(
             {
                 "model": str(model.path),
                 "params": params,
+                "runtime": params.get("runtime"),
                 "reuse_port": model.reuse_port,
                 "cpus": server_cpus,
                 "census": census.fd,

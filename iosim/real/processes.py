@@ -8,6 +8,7 @@ memory without a name, so that nobody need empty a pipe and no file is left.
 import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -89,6 +90,10 @@ class Child:
             pass
         *whole, self._unread = self._unread.split(b"\n")
         return [json.loads(line) for line in whole] or (None if ended else [])
+
+    def wait(self, seconds: float) -> None:
+        """Until it says something, or that time is over."""
+        select.select([self.out], [], [], seconds)
 
     @property
     def stderr(self) -> str:

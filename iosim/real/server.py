@@ -1,9 +1,9 @@
 """The server's process: ``main`` drives one model on this host's kernel until it is killed.
 
 It imports no more than it needs, because a forked worker starts with a copy of it. What it reads and writes is said in
-``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``reuse_port`` (others may join the listener's
-port), ``cpus`` (numbers) and ``census`` (descriptor); the answer is one line with ``port``, later perhaps one with
-``error``.
+``iosim.real.processes``: the spec has ``model`` (path), ``params``, ``runtime`` (of a peer that takes the model's
+place, or null), ``reuse_port`` (others may join the listener's port), ``cpus`` (numbers) and ``census`` (descriptor);
+the answer is one line with ``port``, later perhaps one with ``error``.
 """
 
 import faulthandler
@@ -36,11 +36,15 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     burn(1)  # measures its pace now, and not in the first request
     try:
-        server = _load(model)
+        server = load(model)
         kernel = RealKernel(Census(spec["census"]).new_row)
         kernel.failures = _Failures(model)
         listener, port = _listener(spec["reuse_port"])
         tell(port=port)
+        if runtime := spec["runtime"]:
+            from iosim.real.peers import serve  # heavy, and of no use to a model
+
+            serve(runtime, os.path.basename(model).removesuffix(".py"), listener, kernel.new_counter())
         drive(kernel, server(listener, **spec["params"]))
     except BaseException as error:
         _fail(model, error)
@@ -67,7 +71,7 @@ def _listener(reuse_port: bool) -> tuple[int, int]:
     return made.detach(), port
 
 
-def _load(path: str) -> Program:
+def load(path: str) -> Program:
     """The ``server`` of that file, which ``iosim.programs`` has found good in the parent; that module is too heavy."""
     spec = spec_from_file_location("model", path)
     assert spec is not None

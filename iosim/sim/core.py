@@ -14,6 +14,7 @@ from iosim.sim.alarm import Alarm
 from iosim.sim.clock import Clock
 from iosim.sim.cpu import Cpu, ThreadExit
 from iosim.sim.files import CONTINUE, Blocked, File, Table, fail
+from iosim.sim.interpreted import InterpretedCpu
 from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.signals import Signals, User
@@ -33,8 +34,10 @@ class KernelCore:
         self.machine = machine
         self.rates = Rates(costs)
         self.scheduler = Scheduler(clock, machine.slice_ns, self.rates)
+        self.interpreted = costs.runtime != "c"
+        kind = InterpretedCpu if self.interpreted else Cpu
         for _ in range(machine.cpus):
-            self.scheduler.add(Cpu(clock, self.scheduler, self.rates, self))
+            self.scheduler.add(kind(clock, self.scheduler, self.rates, self))
         self.handlers: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in VOCABULARY}
         self.census: dict[str, int] = dict.fromkeys(VOCABULARY, 0)
         self.tracer: Tracer | None = None

@@ -116,6 +116,10 @@ class Cpu:
             else:
                 account.pay(bill)
 
+    def interrupt_user_mode(self, alarm: Alarm) -> None:  # noqa: ARG002
+        """Somebody asks for the interpreter's lock."""
+        raise AssertionError("only a CPU under an interpreter has threads that hold its lock")
+
     def switch_to(self, thread: "Thread") -> bool:
         """Switch to this thread. True when it runs already, False when an event will tell."""
         now = self.clock.now

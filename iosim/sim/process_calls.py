@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 from iosim.sim.cpu import LEAVES, ThreadExit
 from iosim.sim.files import Blocked, fail
+from iosim.sim.interpreter import Interpreter, Turn
 from iosim.sim.polling import Sleeper
 from iosim.sim.socket_calls import SocketCalls
 from iosim.sim.thread import Process, Thread
@@ -18,7 +19,20 @@ class ProcessCalls(SocketCalls):
 
     def clone(self, program: Program, *args: Any) -> int:
         self.work = (CLONE, 1, WAKE, 1)
-        return self.start_thread(self.thread.process, program(*args), self.thread).tid
+        thread = self.start_thread(self.thread.process, program(*args), self.thread)
+        if self.interpreted:
+            self._share_interpreter(thread)
+        return thread.tid
+
+    def _share_interpreter(self, thread: Thread) -> None:
+        """It is not the only thread of its process that runs a program: they have a lock from now on."""
+        process = thread.process
+        if process.interpreter is None:
+            process.interpreter = Interpreter()
+            self.thread.turn = Turn(process.interpreter)
+            # who clones stands in a loop that knows of no lock: an event now has it leave that before its next call
+            self.clock.call_at(self.clock.now, lambda _alarm: None)
+        thread.turn = Turn(process.interpreter)
 
     def fork(self, program: Program, *args: Any) -> int:
         parent = self.thread.process
@@ -111,6 +125,9 @@ class ProcessCalls(SocketCalls):
         """Whatever the thread does or waits for: its next step is its end."""
         if isinstance(thread.state, Sleeper):
             self.readable.sleepers.remove(thread.state)
+        if thread.turn is not None:
+            thread.turn.lock.forget(thread)
+            thread.turn = None
         thread.finish_call()
         thread.error = ThreadExit()
         if thread.asleep:

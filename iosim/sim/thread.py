@@ -4,6 +4,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from iosim.sim.files import Blocked, File, Table
+from iosim.sim.interpreter import Interpreter, Turn
 from iosim.sim.signals import Signals
 from iosim.sim.work import Priced
 from iosim.syscalls import EPOLLERR, EPOLLHUP, Call
@@ -26,6 +27,8 @@ class Process:
         self.threads: dict[Thread, None] = {}
         self.ended_children: list[int] = []
         self.children = 0
+        self.interpreter: Interpreter | None = None
+        """The lock that its threads share, if it has several and the runtime has one."""
         self.ended_by = 0
         """The signal that did."""
         self.exits = File(table.watcher)
@@ -61,6 +64,7 @@ class Thread:
         "state",
         "table", "tid",
         "timed_out",
+        "turn",
         "wait_ns",
         "waiting_for",
         "waiting_on",
@@ -83,6 +87,8 @@ class Thread:
         self.error: BaseException | None = None
         self.owed: Priced | None = None
         """What is left of a bill that a preemption cut short."""
+        self.turn: Turn | None = None
+        """Where it stands with the interpreter's lock of its process."""
         # sleeping
         self.asleep = False
         self.notified = False

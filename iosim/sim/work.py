@@ -58,9 +58,13 @@ SWITCH: Final = KIND["switch_ns"]
 PROCESS_SWITCH: Final = KIND["process_switch_ns"]
 COLD: Final = KIND["cold_ns"]
 ERROR: Final = KIND["error_ns"]
+POLLFD: Final = KIND["pollfd_ns"]
+TURN: Final = KIND["turn_ns"]
 CLONE: Final = KIND["clone_ns"]
 THREAD_EXIT: Final = KIND["thread_exit_ns"]
 FORK: Final = KIND["fork_ns"]
+LOCK_WAIT: Final = KIND["lock_wait_ns"]
+LOCK_WAKE: Final = KIND["lock_wake_ns"]
 EVENTFD_CREATE: Final = KIND["eventfd_create_ns"]
 EVENTFD_READ: Final = KIND["eventfd_read_ns"]
 EVENTFD_WRITE: Final = KIND["eventfd_write_ns"]
@@ -123,6 +127,16 @@ class Priced:
         self.count = 0
         self.kept = kept
 
+    def joined(self, other: "Priced") -> "Priced":
+        """One bill of both, in this order."""
+        return Priced(self.parts + other.parts)
+
+    def halves(self) -> tuple["Priced", "Priced"]:
+        """What of it is paid in user mode, and the rest."""
+        user = [part for part in self.parts if CAUSE_OF[part.kind].owner == "user"]
+        rest = [part for part in self.parts if CAUSE_OF[part.kind].owner != "user"]
+        return Priced(tuple(user)), Priced(tuple(rest))
+
     def split(self, elapsed_ns: int) -> tuple["Priced", "Priced"]:
         """What was paid after ``elapsed_ns``, and what is still to pay. The first keeps the units of a cut part, but
         for the passes of a polling thread: of those the rest may never be done."""
@@ -156,6 +170,7 @@ class Rates:
     def __init__(self, costs: Costs) -> None:
         self.costs = costs
         self.sockets = 0
+        self.switch_interval_ns = self.ns_of("switch_interval_ns")
         self._exit_ns = None if isinstance(costs.idle_exit_ns, tuple) else self.ns_of("idle_exit_ns")
         """idle-exit where it is the same after any idleness."""
         self._exits: dict[int, int] = {}

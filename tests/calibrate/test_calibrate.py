@@ -52,7 +52,7 @@ def _children() -> list[str]:
 
 
 def test_every_figure_is_positive(costs: Costs) -> None:
-    for name in set(FIGURES) - {"descriptor_ns"}:
+    for name in set(FIGURES) - {"descriptor_ns", "pollfd_ns", "turn_ns"}:
         assert costs.at(name, 100) > 0, name
 
 

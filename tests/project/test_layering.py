@@ -17,6 +17,7 @@ BASE = {
 """Modules that both worlds may use; they use each other and nothing above."""
 CLOCKLESS = (
     "files",
+    "interpreter",
     "sockets",
     "datagrams",
     "ports",

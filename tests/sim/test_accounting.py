@@ -97,7 +97,7 @@ def test_cpu_time_is_work_times_price(model: str, machine: str) -> None:
 
 
 def test_every_kind_of_work_has_an_owner() -> None:
-    delays = {"client_send_ns", "client_receive_ns", "idle_exit_ns"}
+    delays = {"client_send_ns", "client_receive_ns", "idle_exit_ns", "switch_interval_ns"}
     assert {name for name in KIND_NAMES if name not in CAUSES} <= delays | {"compute"}
 
 
