@@ -27,6 +27,8 @@ QUICK_S, FULL_S = 7.0, 30.0
 QUICK_SCANNED, FULL_SCANNED = (10, 100, 400, 1000), (10, 100, 400, 1000, 4000)
 """Descriptors that select and poll are asked about."""
 START_S = 20.0
+CALLS_SHARE = 0.75
+"""Of the whole time, roughly, goes to system calls and sleeps; the rest to runtimes."""
 PATIENCE = 4
 """A busy host may take so many times as long."""
 NOISY = 0.2
@@ -62,8 +64,10 @@ def calibrate(*, quick: bool = False, seconds: float | None = None, progress: Pr
         "client_cpu": client_cpu,
     }
     told = progress or (lambda _label, _fraction: None)
-    costs = _table(_carry_out(spec, wanted_s, told), warnings)
-    known = profiles(costs, server_cpu, wanted_s / 3, lambda done: told("runtimes", done))
+    costs = _table(_carry_out(spec, wanted_s, lambda label, done: told(label, CALLS_SHARE * done)), warnings)
+    known = profiles(
+        costs, server_cpu, wanted_s / 3, lambda done: told("runtimes", CALLS_SHARE + (1 - CALLS_SHARE) * done)
+    )
     return Costs(**{**costs.model_dump(), "runtimes": known, "sources": {**costs.sources, "runtimes": PROFILED}})
 
 
