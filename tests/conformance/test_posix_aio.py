@@ -3,6 +3,8 @@
 from errno import EAGAIN, EBADF, ECONNRESET, EINPROGRESS, EINVAL, EPIPE
 from typing import TYPE_CHECKING
 
+import pytest
+
 from iosim.syscalls import (
     Aiocb,
     aio_error,
@@ -21,6 +23,8 @@ from iosim.syscalls import (
 if TYPE_CHECKING:
     from tests.conformance.conftest import World
 
+pytestmark = pytest.mark.own_process
+"""glibc's helper threads outlive a test, and may still be busy with what it left."""
 MS = 1_000_000
 HELPERS = 20
 
