@@ -124,7 +124,8 @@ class Epoll(File):
                 item.listed = False
                 if wanted & EPOLLONESHOT:
                     item.events = wanted & PRIVATE
-            if len(found) == maxevents:
+            maxevents -= 1
+            if not maxevents:
                 break
         return found, rechecked
 

@@ -25,7 +25,6 @@ from iosim.sim.work import (
     SELECT_CALL,
     SELECT_SCAN,
     SELECT_WORD,
-    TURN,
     UNREGISTER,
     WAKE,
     Work,
@@ -39,7 +38,7 @@ class ReadinessCalls(KernelCore):
     def select(self, readers: FdSet, writers: FdSet, timeout_ms: int = -1) -> tuple[list[int], list[int]] | Blocked:
         array = SelectArray(readers, writers) if self.thread.state is None else self.thread.state.array
         scanned = (SELECT_SCAN, array.count, SELECT_WORD, array.words)
-        once = (TURN, 1, SELECT_CALL, 1, DESCRIPTOR, array.count)
+        once = (SELECT_CALL, 1, DESCRIPTOR, array.count)
         found = self._sleepy_scan(array, timeout_ms, once, scanned, (SELECT, 1))
         if isinstance(found, Blocked):
             return found
@@ -48,7 +47,7 @@ class ReadinessCalls(KernelCore):
     def poll(self, fds: PollFds, timeout_ms: int = -1) -> list[tuple[int, int]] | Blocked:
         array = PollArray.of(fds)
         count = len(fds)
-        once = (POLL, 1, POLL_COPY, count, TURN, 1, POLLFD, count)
+        once = (POLL, 1, POLL_COPY, count, POLLFD, count)
         return self._sleepy_scan(array, timeout_ms, once, (POLL_SCAN, count), NO_WORK)
 
     def _sleepy_scan(
@@ -118,15 +117,16 @@ class ReadinessCalls(KernelCore):
             events, rechecked = file.harvest(maxevents)
             if events:
                 found = len(events)
-                waited = (TURN, called, EPOLL_WAIT, called, EPOLL_RECHECK, rechecked)
-                self.work = (*waited, EPOLL_EVENT, found, EVENT, found)
+                self.work = (
+                    EPOLL_WAIT, called, EPOLL_RECHECK, rechecked, EPOLL_EVENT, found, EVENT, found,
+                )  # fmt: skip
                 if file.waiters and file.ready:  # ep_done_scan: what is left, or back, is for the next sleeper too
                     file.notify(EPOLLIN)
                     self.work += (WAKE, 1)
                 return events
-            self.work = (TURN, called, EPOLL_WAIT, called, EPOLL_RECHECK, rechecked)
+            self.work = (EPOLL_WAIT, called, EPOLL_RECHECK, rechecked)
         else:
-            self.work = (TURN, called, EPOLL_WAIT, called)
+            self.work = (EPOLL_WAIT, called)
         if not timeout_ms or thread.timed_out:
             return []
         if called and timeout_ms > 0:

@@ -41,39 +41,32 @@ class Scheduler:
         self.wakeups += 1
         now = self.clock.now
         thread.queued_at = now
-        cpu = thread.cpu
+        cpu, idle = thread.cpu, self.idle
         if thread.affinity is not None:
-            self._make_pinned_runnable(thread, thread.affinity)
-            return
-        if self.idle:
-            if cpu is None or cpu not in self.idle:
-                cpu = next(iter(self.idle))
-            self._wake_cpu(cpu, thread)
-            return
-        if cpu is None:
+            cpu = self._allowed(thread, thread.affinity)
+        elif idle:
+            if cpu is None or cpu not in idle:
+                cpu = next(iter(idle))
+        elif cpu is None:
             cpu = min(self.cpus, key=lambda cpu: len(cpu.queue))
-        cpu.enqueue(thread)
-
-    def _make_pinned_runnable(self, thread: "Thread", allowed: "dict[Cpu, None]") -> None:
-        """The same with fewer CPUs to choose from."""
-        idle = [cpu for cpu in self.idle if cpu in allowed]
-        if idle:
-            self._wake_cpu(thread.cpu if thread.cpu is not None and thread.cpu in idle else idle[0], thread)
-        elif thread.cpu is not None and thread.cpu in allowed:
-            thread.cpu.enqueue(thread)
-        else:
-            min(allowed, key=lambda cpu: len(cpu.queue)).enqueue(thread)
-
-    def _wake_cpu(self, cpu: "Cpu", thread: "Thread") -> None:
-        """An idle CPU runs this thread after its idle-exit."""
-        del self.idle[cpu]
-        now = thread.wake_from = self.clock.now
+        if cpu not in idle:
+            cpu.enqueue(thread)
+            return
+        del idle[cpu]
+        thread.wake_from = now
         assert cpu.idle_from is not None
         thread.queued_at = now + self.rates.idle_exit_ns(now - cpu.idle_from)
         if self.holding:
             self.held.append((cpu, thread))
         else:
             self.clock.call_at(thread.queued_at, self._awake, (cpu, thread))
+
+    def _allowed(self, thread: "Thread", allowed: "dict[Cpu, None]") -> "Cpu":
+        """The choice of a thread with an affinity."""
+        idle = [cpu for cpu in self.idle if cpu in allowed]
+        if thread.cpu is not None and thread.cpu in (idle or allowed):
+            return thread.cpu
+        return idle[0] if idle else min(allowed, key=lambda cpu: len(cpu.queue))
 
     def release(self) -> None:
         """Let the CPUs that were woken meanwhile begin; a single one without an event where that is the same."""

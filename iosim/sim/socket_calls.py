@@ -208,17 +208,20 @@ class SocketCalls(DatagramCalls):
         pending."""
         if stream.ending:
             stream.check_writable()
-        length = len(data)
-        while (taken := min(stream.free(), length - done)) > 0:
+        left = len(data) - done
+        while left:
+            free = stream.free()
+            taken = left if left < free else free
+            if taken <= 0:
+                self.found_full(stream)
+                break
             self.work += (kind, 1, WRITE_BYTE, taken, INPUT, 1) if self.loopback else (kind, 1, WRITE_BYTE, taken)
             if stream.client >= 0:
                 self.ledger.is_written(stream, taken, writer, self.clock.now)
             else:
-                self._send(stream, data[done : done + taken])
-            done += taken
-        if done < length:
-            self.found_full(stream)
-        return done
+                self._send(stream, data[-left:][:taken])
+            left -= taken
+        return len(data) - left
 
     def found_full(self, stream: Stream) -> None:  # noqa: ARG002
         """A write has found less room than it needs."""

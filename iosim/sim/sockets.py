@@ -206,7 +206,7 @@ class Stream(File):
             self._rx = data[count:]
             return data[:count]
         self._rx = b""
-        if not self.ended and self.watcher.listening:
+        if self.watcher.listening and not self.ended:
             self.watcher.became_unreadable(self)
         return data
 

@@ -107,6 +107,10 @@ URING_SEND: Final = KIND["uring_send_ns"]
 URING_SQ_PASS: Final = KIND["uring_sq_pass_ns"]
 
 
+BRINGS: Final = {SELECT_CALL: TURN, POLL: TURN, EPOLL_WAIT: TURN}
+"""Work that comes with other work, always: as many units of a loop's turn as of asking for readiness."""
+
+
 class Part(NamedTuple):
     """One line of a bill."""
 
@@ -268,8 +272,12 @@ class Account:
         if len(memo) >= MEMO_LIMIT:
             self.forget()
         kinds = iter(whole)
-        parts = tuple(self._part(kind, units) for kind, units in zip(kinds, kinds, strict=True))
-        bill = memo[work] = Priced(parts, kept=True)
+        parts = []
+        for kind, units in zip(kinds, kinds, strict=True):
+            if kind in BRINGS:
+                parts.append(self._part(BRINGS[kind], units))
+            parts.append(self._part(kind, units))
+        bill = memo[work] = Priced(tuple(parts), kept=True)
         return bill
 
     def _part(self, kind: int, units: int) -> Part:
