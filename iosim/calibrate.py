@@ -4,7 +4,7 @@
 servers on a CPU of their own (``iosim.pingpong``, read by ``iosim.waking``); all of it through the same driver and
 kernel class as ``iosim measure``. The interpreter's share has figures of its own, so ``Costs.in_c()`` is this host
 under a server written in C; what other runtimes add is found by ``iosim.profiles``.
-*Does not measure*: memory, ``fcntl_ns``, ``select_word_ns``, ``poll_copy_ns``, ``uring_setup_ns``,
+*Does not measure*: memory, ``fcntl_ns``, ``select_word_ns``, ``poll_copy_ns``, ``uring_first_ns``, ``uring_setup_ns``,
 ``uring_sq_pass_ns``, and nothing of io_uring where the host forbids it (the defaults stand); and where a source speaks
 of a share, the default table divides a sum that cannot be measured apart.
 """

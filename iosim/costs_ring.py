@@ -21,6 +21,9 @@ class RingCosts(Checked):
     uring_call_ns: Figure = cost(
         0, "user", "runtime", "the runtime's share of one io_uring_enter, above call_ns", "0: a server in C"
     )
+    uring_cold_ns: Figure = cost(
+        0, "user", "runtime", "the runtime's share of what uring_first_ns is for the kernel", "0: a server in C"
+    )
     uring_setup_ns: Figure = cost(
         30_000, "system", "registration", "io_uring_setup, io_uring_register: pages and their mappings", "estimate"
     )

@@ -94,6 +94,7 @@ IO_POLL: Final = KIND["io_poll_ns"]
 IO_GETEVENTS: Final = KIND["io_getevents_ns"]
 IO_EVENT: Final = KIND["io_event_ns"]
 URING_SQE: Final = KIND["uring_sqe_ns"]
+URING_COLD: Final = KIND["uring_cold_ns"]
 URING_CALL: Final = KIND["uring_call_ns"]
 URING_SETUP: Final = KIND["uring_setup_ns"]
 URING_ENTER: Final = KIND["uring_enter_ns"]
@@ -107,8 +108,8 @@ URING_SEND: Final = KIND["uring_send_ns"]
 URING_SQ_PASS: Final = KIND["uring_sq_pass_ns"]
 
 
-BRINGS: Final = {SELECT_CALL: TURN, POLL: TURN, EPOLL_WAIT: TURN}
-"""Work that comes with other work, always: as many units of a loop's turn as of asking for readiness."""
+BRINGS: Final = {SELECT_CALL: TURN, POLL: TURN, EPOLL_WAIT: TURN, URING_FIRST: URING_COLD}
+"""Work that always comes with other work, in as many units: what the runtime does about it."""
 
 
 class Part(NamedTuple):
