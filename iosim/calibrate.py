@@ -4,7 +4,7 @@
 servers on a CPU of their own (``iosim.pingpong``, read by ``iosim.waking``); all of it through the same driver and
 kernel class as ``iosim measure``. The interpreter's share has figures of its own, so ``Costs.in_c()`` is this host
 under a server written in C; what other runtimes add is found by ``iosim.profiles``.
-*Does not measure*: memory, ``fcntl_ns``, ``select_word_ns``, ``poll_copy_ns``, ``uring_first_ns``, ``uring_setup_ns``,
+*Does not measure*: memory, ``fcntl_ns``, ``select_word_ns``, ``poll_copy_ns``, ``uring_setup_ns``,
 ``uring_sq_pass_ns``, and nothing of io_uring where the host forbids it (the defaults stand); and where a source speaks
 of a share, the default table divides a sum that cannot be measured apart.
 """
@@ -99,7 +99,7 @@ def _table(found: Mapping[str, Any], warnings: list[str]) -> Costs:
     sources = {name: f"{how}; spread {spread:.0%}" for name, (_, spread, how) in found["figures"].items()}
     for name, tiers in found["tiers"].items():
         figures[name] = tuple((count, _digits(ns)) for count, ns in tiers)
-        sources[name] = TIERED[name]
+        sources[name] = TIERED.get(name) or f"{sources[name]}; it grows with the sockets as the default does"
     for name in ("descriptor_ns", "pollfd_ns"):
         sources[name] = "0: the driver keeps the array or bitmap between calls"
     sources["turn_ns"] = "0: a model's loop is in event_ns and request_ns"

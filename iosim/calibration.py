@@ -20,7 +20,7 @@ from iosim.aio_rates import AioBench, aio_figures
 from iosim.fits import Figures, Fitted, fitted, hot
 from iosim.primitives import Bench, fork_ns
 from iosim.real.processes import die_with, read_spec, tell
-from iosim.ring_rates import RingBench, ring_figures
+from iosim.ring_rates import RingBench, crowded, ring_figures
 from iosim.runtime_share import serve
 from iosim.waking import Segments, settle
 
@@ -74,6 +74,7 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
     figures, by_idleness = settle(figures, segments)
     if rings is not None:
         figures |= ring_figures(bench.rounds, hot_figures, figures)
+        tiers |= crowded(figures)
     if aio is not None:
         figures |= aio_figures(bench.rounds, hot_figures)
     return figures, tiers | by_idleness, fitted(bench.rounds["no call"]), segments.disturbed

@@ -125,6 +125,7 @@ def ring_figures(rounds: Rounds, hot: Figures, settled: Figures) -> Figures:
             rounds["ring recv one"], rounds["ring send one"], rounds["ring none"], strict=True
         )
     ]
+    first = _first((saved_recv_ns + saved_send_ns) / 2)
     prepared = [
         (recv + send) / 2 for recv, send in zip(rounds["ring recv prepared"], rounds["ring send prepared"], strict=True)
     ]
@@ -137,11 +138,8 @@ def ring_figures(rounds: Rounds, hot: Figures, settled: Figures) -> Figures:
         ),
         "uring_enter_ns": enter,
         "uring_op_ns": figure(each("nop"), 0, "no-op in a batch of 16"),
-        "uring_cold_ns": figure(
-            firsts,
-            Costs().at("uring_first_ns"),
-            "a recv or a send alone less one of 16, less the default's uring_first_ns",
-        ),
+        "uring_first_ns": first,
+        "uring_cold_ns": figure(firsts, first.ns, "a recv or a send alone less one of 16, less uring_first_ns"),
         "uring_arm_ns": figure(each("arm"), middle["nop"], "recv of nothing in a batch of 16, less no-op"),
         "uring_task_ns": figure(
             each("task"), middle["recv"] - middle["nop"], "armed recvs completed in a batch of 16, less the recv"
@@ -150,6 +148,26 @@ def ring_figures(rounds: Rounds, hot: Figures, settled: Figures) -> Figures:
         "uring_recv_ns": _less(settled["read_ns"], saved_recv_ns, saved),
         "uring_send_ns": _less(settled["write_ns"], saved_send_ns, saved),
     }
+
+
+def crowded(figures: Figures) -> dict[str, list[tuple[float, float]]]:
+    """The figures that grow with the sockets, as tiers: measured with 16, they grow as those of the default table."""
+    grown = {}
+    for name in ("uring_op_ns", "uring_task_ns"):
+        usual = getattr(Costs(), name)
+        grown[name] = [(sockets, figures[name].ns + ns - usual[0][1]) for sockets, ns in usual]
+    return grown
+
+
+def _first(saved_ns: float) -> Fitted:
+    """Of what an operation alone costs more than one of a batch, the interpreter has the most. The kernel's part is the
+    cold code that a batch saves the others, and grows with what it saves."""
+    usual = Costs()
+    usually_saved_ns = (
+        usual.at("read_ns") - usual.at("uring_recv_ns") + usual.at("write_ns") - usual.at("uring_send_ns")
+    ) / 2
+    how = "what a batch of 16 saves of a call, times the default table's uring_first_ns by what is saved there"
+    return Fitted(max(TINY_NS, saved_ns * usual.at("uring_first_ns") / usually_saved_ns), 0.0, how)
 
 
 def _less(figure: Fitted, saved_ns: float, how: str) -> Fitted:
