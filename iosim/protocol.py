@@ -12,7 +12,7 @@ the application needs for it.
 import struct
 from functools import lru_cache
 
-from iosim.syscalls import compute, write
+from iosim.syscalls import EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, close, compute, epoll_ctl, read, write
 
 HEADER = struct.Struct("<IIQ")
 HEADER_BYTES = HEADER.size
@@ -84,3 +84,17 @@ async def send_some(fd: int, conversation: Conversation) -> bool:
         return False
     conversation.unsent = conversation.unsent[sent:]
     return not conversation.unsent
+
+
+async def converse(epoll: int, fd: int, events: int, conversations: dict[int, Conversation]) -> None:
+    """What a level-triggered epoll loop does when a connection is ready: it sends on what waited for room, or reads and
+    answers, and takes leave of who is gone. It asks for room only while a reply waits for some."""
+    if events & EPOLLOUT:
+        if await send_some(fd, conversations[fd]):
+            await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN)
+    elif data := await read(fd):
+        if not await answer(fd, conversations[fd], data):
+            await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT)
+    else:
+        del conversations[fd]
+        await close(fd)

@@ -5,9 +5,8 @@ Timing-dependent calls: epoll_wait (how often it asks in vain, and how many requ
 It buys the time that an idle CPU and a sleeping thread take to come back, as long as requests come within its spins.
 """
 
-from iosim.protocol import Conversation, answer, send_some
-from iosim.syscalls import EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, SOCK_NONBLOCK
-from iosim.syscalls import accept4, close, epoll_create, epoll_ctl, epoll_wait, read
+from iosim.protocol import Conversation, converse
+from iosim.syscalls import EPOLL_CTL_ADD, EPOLLIN, SOCK_NONBLOCK, accept4, epoll_create, epoll_ctl, epoll_wait
 
 
 async def server(listener: int, *, spins: int = 50) -> None:
@@ -19,15 +18,8 @@ async def server(listener: int, *, spins: int = 50) -> None:
             if fd == listener:
                 conversations[conn := await accept4(listener, SOCK_NONBLOCK)] = Conversation()
                 await epoll_ctl(epoll, EPOLL_CTL_ADD, conn, EPOLLIN)
-            elif events & EPOLLOUT:
-                if await send_some(fd, conversations[fd]):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN)
-            elif data := await read(fd):
-                if not await answer(fd, conversations[fd], data):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT)
             else:
-                del conversations[fd]
-                await close(fd)
+                await converse(epoll, fd, events, conversations)
 
 
 async def ask_then_wait(epoll: int, spins: int) -> list[tuple[int, int]]:

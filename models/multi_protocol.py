@@ -2,13 +2,14 @@
 
 Kind: multiplexing. Manual pages: epoll(7), accept4(2), read(2), write(2), udp(7), recvfrom(2), sendto(2).
 Timing-dependent calls: epoll_wait (how many requests one call returns). UDP has the given listener's number, as DNS
-has 53 twice; the other TCP ports are of the kernel's choice."""
+has 53 twice; the other TCP ports are of the kernel's choice.
+"""
 
 from contextlib import suppress
 
-from iosim.protocol import Conversation, answer, respond, send_some
-from iosim.syscalls import EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, SOCK_DGRAM, SOCK_NONBLOCK
-from iosim.syscalls import accept4, bind, close, epoll_create, epoll_ctl, epoll_wait, getsockname, listen, read
+from iosim.protocol import Conversation, converse, respond
+from iosim.syscalls import EPOLL_CTL_ADD, EPOLLIN, SOCK_DGRAM, SOCK_NONBLOCK
+from iosim.syscalls import accept4, bind, epoll_create, epoll_ctl, epoll_wait, getsockname, listen
 from iosim.syscalls import recvfrom, sendto, socket
 
 
@@ -29,12 +30,5 @@ async def server(listener: int, *, ports: int = 2) -> None:
             elif fd in listeners:
                 conversations[conn := await accept4(fd, SOCK_NONBLOCK)] = Conversation()
                 await epoll_ctl(epoll, EPOLL_CTL_ADD, conn, EPOLLIN)
-            elif events & EPOLLOUT:
-                if await send_some(fd, conversations[fd]):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN)
-            elif data := await read(fd):
-                if not await answer(fd, conversations[fd], data):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT)
             else:
-                del conversations[fd]
-                await close(fd)
+                await converse(epoll, fd, events, conversations)

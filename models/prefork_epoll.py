@@ -7,9 +7,9 @@ With ``exclusive=0`` a connection wakes all idle workers, with ``exclusive=1`` o
 
 from contextlib import suppress
 
-from iosim.protocol import Conversation, answer, send_some
-from iosim.syscalls import EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLEXCLUSIVE, EPOLLIN, EPOLLOUT, F_SETFL, O_NONBLOCK
-from iosim.syscalls import SOCK_NONBLOCK, accept4, close, epoll_create, epoll_ctl, epoll_wait, fcntl, fork, read, wait
+from iosim.protocol import Conversation, converse
+from iosim.syscalls import EPOLL_CTL_ADD, EPOLLEXCLUSIVE, EPOLLIN, F_SETFL, O_NONBLOCK
+from iosim.syscalls import SOCK_NONBLOCK, accept4, epoll_create, epoll_ctl, epoll_wait, fcntl, fork, wait
 
 
 async def server(listener: int, *, workers: int = 4, exclusive: int = 1) -> None:
@@ -30,12 +30,5 @@ async def worker(listener: int, exclusive: int) -> None:
                 with suppress(BlockingIOError):
                     conversations[conn := await accept4(listener, SOCK_NONBLOCK)] = Conversation()
                     await epoll_ctl(epoll, EPOLL_CTL_ADD, conn, EPOLLIN)
-            elif events & EPOLLOUT:
-                if await send_some(fd, conversations[fd]):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN)
-            elif data := await read(fd):
-                if not await answer(fd, conversations[fd], data):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT)
             else:
-                del conversations[fd]
-                await close(fd)
+                await converse(epoll, fd, events, conversations)

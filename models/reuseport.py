@@ -1,11 +1,12 @@
 """An epoll loop and a listener per CPU, all on one port: no herd, but a hash deals out, to busy workers and idle ones.
 
 Kind: multiplexing. Manual pages: socket(7) SO_REUSEPORT, sched_setaffinity(2), fork(2), epoll(7), accept4(2).
-Timing-dependent calls: epoll_wait (how many requests one call returns). Workers are processes and share nothing."""
+Timing-dependent calls: epoll_wait (how many requests one call returns). Workers are processes and share nothing.
+"""
 
-from iosim.protocol import Conversation, answer, send_some
-from iosim.syscalls import EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLLIN, EPOLLOUT, SO_REUSEPORT, SOCK_NONBLOCK, SOL_SOCKET
-from iosim.syscalls import accept4, bind, close, epoll_create, epoll_ctl, epoll_wait, fork, getsockname, listen, read
+from iosim.protocol import Conversation, converse
+from iosim.syscalls import EPOLL_CTL_ADD, EPOLLIN, SO_REUSEPORT, SOCK_NONBLOCK, SOL_SOCKET
+from iosim.syscalls import accept4, bind, epoll_create, epoll_ctl, epoll_wait, fork, getsockname, listen
 from iosim.syscalls import sched_getaffinity, sched_setaffinity, setsockopt, socket
 
 
@@ -29,12 +30,5 @@ async def worker(listener: int, cpu: int) -> None:
             if fd == listener:
                 conversations[conn := await accept4(listener, SOCK_NONBLOCK)] = Conversation()
                 await epoll_ctl(epoll, EPOLL_CTL_ADD, conn, EPOLLIN)
-            elif events & EPOLLOUT:
-                if await send_some(fd, conversations[fd]):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLIN)
-            elif data := await read(fd):
-                if not await answer(fd, conversations[fd], data):
-                    await epoll_ctl(epoll, EPOLL_CTL_MOD, fd, EPOLLOUT)
             else:
-                del conversations[fd]
-                await close(fd)
+                await converse(epoll, fd, events, conversations)
