@@ -13,8 +13,9 @@ import gc
 import os
 import resource
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 from iosim.aio_rates import AioBench, aio_figures
 from iosim.fits import Figures, Fitted, fitted, hot
@@ -24,6 +25,7 @@ from iosim.ring_rates import RingBench, crowded, ring_figures
 from iosim.runtime_share import serve
 from iosim.waking import Segments, settle
 
+Made = TypeVar("Made")
 HOT_ROUNDS = 3
 """Of hot loops, per round of servers."""
 FEWEST_ROUNDS = 4
@@ -54,7 +56,7 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
         segments = Segments(spec["server_cpu"], spec["client_cpu"], stack)  # forks before there are many descriptors
         forks = fork_ns(FORKS)
         bench = Bench(scanned)
-        rings, aio = _ring_bench(bench), _aio_bench(bench)
+        rings, aio = _if_allowed(RingBench, bench), _if_allowed(AioBench, bench)
         while (past_s := time.monotonic() - begun_s) < spec["seconds"] or rounds < FEWEST_ROUNDS:
             tell(progress=min(1.0, past_s / spec["seconds"]))
             for _ in range(HOT_ROUNDS):
@@ -80,18 +82,10 @@ def _measure(spec: dict[str, Any], scanned: tuple[int, ...]) -> tuple[Figures, d
     return figures, tiers | by_idleness, fitted(bench.rounds["no call"]), segments.disturbed
 
 
-def _ring_bench(bench: Bench) -> RingBench | None:
-    """None where the host forbids io_uring: then its default prices stand."""
+def _if_allowed(kind: Callable[[Bench], Made], bench: Bench) -> Made | None:
+    """A bench of calls that a host may forbid; None where it does: then their default prices stand."""
     try:
-        return RingBench(bench)
-    except OSError:
-        return None
-
-
-def _aio_bench(bench: Bench) -> AioBench | None:
-    """None where the host has no Linux AIO."""
-    try:
-        return AioBench(bench)
+        return kind(bench)
     except OSError:
         return None
 

@@ -7,42 +7,41 @@ where that harms nobody, and says in a few words why it failed.
 import ctypes
 import errno
 import os
-import platform
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
 from iosim.programs import Model
+from iosim.real import linux_aio as aio
+from iosim.real import uring
 
-IO_URING_SETUP = 425
-IO_SETUP, IO_DESTROY = (206, 207) if platform.machine() == "x86_64" else (0, 1)
-"""Numbers of system calls, which glibc does not wrap; the second pair is that of all younger architectures."""
-URING_PARAMS_BYTES = 120
 URING_DISABLED = Path("/proc/sys/kernel/io_uring_disabled")
 SECCOMP_FILTER = "Seccomp:\t2"
 
 
 def io_uring() -> str | None:
     """io_uring_setup(2) of one entry."""
-    ring = _call(IO_URING_SETUP, 1, ctypes.create_string_buffer(URING_PARAMS_BYTES))
-    if ring >= 0:
-        os.close(ring)
-        return None
-    disabled = URING_DISABLED.read_text().strip() if URING_DISABLED.exists() else "0"
-    if ring == -errno.EPERM and disabled != "0":
-        return f"io_uring is forbidden here by kernel.io_uring_disabled = {disabled}"
-    return _refusal("io_uring", ring)
+    params = ctypes.create_string_buffer(uring.PARAMS.size)
+    try:
+        os.close(uring.call(uring.SETUP, 1, ctypes.addressof(params)))
+    except OSError as error:
+        disabled = URING_DISABLED.read_text().strip() if URING_DISABLED.exists() else "0"
+        if error.errno == errno.EPERM and disabled != "0":
+            return f"io_uring is forbidden here by kernel.io_uring_disabled = {disabled}"
+        return _refusal("io_uring", error)
+    return None
 
 
 def linux_aio() -> str | None:
     """io_setup(2) of one event."""
     context = ctypes.c_ulong()
-    answer = _call(IO_SETUP, 1, ctypes.byref(context))
-    if answer >= 0:
-        _call(IO_DESTROY, context)
-        return None
-    return _refusal("Linux AIO", answer)
+    try:
+        aio.call("io_setup", 1, ctypes.addressof(context))
+    except OSError as error:
+        return _refusal("Linux AIO", error)
+    aio.call("io_destroy", context.value)
+    return None
 
 
 def posix_aio() -> str | None:
@@ -76,17 +75,10 @@ def require(model: Model) -> None:
         raise RuntimeError(f"{model.name} cannot be measured on this host: {reason}")
 
 
-def _call(number: int, *arguments: object) -> int:
-    """syscall(2): its answer, or the errno below zero."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    answer = int(libc.syscall(ctypes.c_long(number), *arguments))
-    return answer if answer >= 0 else -ctypes.get_errno()
-
-
-def _refusal(what: str, answer: int) -> str:
+def _refusal(what: str, error: OSError) -> str:
     """A filter may say EPERM, or pretend with ENOSYS that the kernel has no such call."""
-    if answer in (-errno.EPERM, -errno.ENOSYS) and SECCOMP_FILTER in Path("/proc/self/status").read_text():
+    if error.errno in (errno.EPERM, errno.ENOSYS) and SECCOMP_FILTER in Path("/proc/self/status").read_text():
         return f"{what} is forbidden here by a seccomp filter"
-    if answer == -errno.ENOSYS:
+    if error.errno == errno.ENOSYS:
         return f"this kernel has no {what}"
-    return f"{what} is refused here: {os.strerror(-answer)}"
+    return f"{what} is refused here: {os.strerror(error.errno or 0)}"

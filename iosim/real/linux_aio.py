@@ -1,15 +1,14 @@
 """io_setup(2) and its kin, which no C library wraps: the numbers of the calls, and their structures as bytes."""
 
 import ctypes
-import os
 import platform
 import struct
 import threading
 from collections.abc import Sequence
-from errno import EINTR, ENOSYS
+from errno import ENOSYS
 from typing import Final
 
-from iosim.real.libc import libc
+from iosim.real.libc import libc, raise_errno
 from iosim.syscalls import IOCB_CMD_POLL, Iocb
 
 NUMBERS: Final[dict[str, dict[str, int]]] = {
@@ -53,11 +52,9 @@ def call(name: str, a: int, b: int = 0, c: int = 0, d: int = 0, e: int = 0) -> i
     if not _NUMBERS:
         raise OSError(ENOSYS, f"{name}: iosim does not know its number on {platform.machine()}")
     while (result := _syscall(_NUMBERS[name], a, b, c, d, e)) < 0:
-        code = ctypes.get_errno()
-        if code == ENOSYS:
+        if ctypes.get_errno() == ENOSYS:
             raise OSError(ENOSYS, f"{name}: this kernel has no Linux AIO (CONFIG_AIO), or a filter forbids it")
-        if code != EINTR:
-            raise OSError(code, os.strerror(code))
+        raise_errno()
     return int(result)
 
 

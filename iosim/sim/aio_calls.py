@@ -141,19 +141,8 @@ class AioCalls(LinuxAioCalls):
             under_way.append(request)
         found = len(under_way)
         self.work = (
-            CALL,
-            1,
-            AIO_FUNCTION,
-            1,
-            AIO_HANDED,
-            len(requests),
-            AIO_REQUEST,
-            1,
-            AIO_WALK,
-            walked,
-            AIO_ENTRY,
-            found,
-        )
+            CALL, 1, AIO_FUNCTION, 1, AIO_HANDED, len(requests), AIO_REQUEST, 1, AIO_WALK, walked, AIO_ENTRY, found,
+        )  # fmt: skip
         if not found or found < len(requests):
             self.work += (AIO_ENTRY, found)
             return None

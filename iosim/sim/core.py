@@ -19,7 +19,7 @@ from iosim.sim.polling import ReadableFiles
 from iosim.sim.scheduler import Scheduler
 from iosim.sim.signals import Signals, User
 from iosim.sim.thread import Code, Process, Thread
-from iosim.sim.work import ERROR, NO_WORK, SLEEP, Account, Priced, Rates, Work
+from iosim.sim.work import ERROR, NO_WORK, SLEEP, WAKE, Account, Priced, Rates, Work
 from iosim.syscalls import O_NONBLOCK, VOCABULARY, Call
 
 MILLISECOND_NS = 1_000_000
@@ -101,6 +101,11 @@ class KernelCore:
         thread.state = None
         self.work += (ERROR, 1)
         return True
+
+    def pay_wakeups(self, before: int) -> None:
+        """Whom the call woke since the scheduler had counted ``before`` is woken at its cost."""
+        if woken := self.scheduler.wakeups - before:
+            self.work += (WAKE, woken)
 
     # --- threads
 

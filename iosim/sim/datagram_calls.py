@@ -16,7 +16,7 @@ from iosim.sim.ledger import Ledger
 from iosim.sim.ports import LOOPBACK, Ports, flow_hash, picked
 from iosim.sim.readiness_calls import ReadinessCalls
 from iosim.sim.sockets import Listener, Socket, Stream
-from iosim.sim.work import FCNTL, READ_BYTE, READ_EMPTY, UDP_INPUT, UDP_RECEIVE, UDP_SEND, WAKE, WRITE_BYTE
+from iosim.sim.work import FCNTL, READ_BYTE, READ_EMPTY, UDP_INPUT, UDP_RECEIVE, UDP_SEND, WRITE_BYTE
 from iosim.syscalls import EPOLLIN, IPPROTO_TCP, SO_RCVBUF, SO_REUSEPORT, SOL_SOCKET, TCP_NODELAY, Address
 
 FIRST_UDP_PORT = 49152
@@ -95,8 +95,7 @@ class DatagramCalls(ReadinessCalls):
                 socket.refuse()
         elif not receiver.receive(data, source):
             self.datagrams_dropped += 1
-        if woken := self.scheduler.wakeups - runnable:
-            self.work += (WAKE, woken)
+        self.pay_wakeups(runnable)
         return length
 
     def recvfrom(self, fd: int, count: int = 65536) -> tuple[bytes, Address] | Blocked:

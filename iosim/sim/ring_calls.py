@@ -95,9 +95,7 @@ class RingCalls(RingOperations):
             if uring.published:
                 self._start(uring.next_operation())
                 return CONTINUE
-            if (
-                not uring.waiting
-            ):  # what was told of before is submitted, and from here on the call tells of what is new
+            if not uring.waiting:  # all is submitted, and from here on the call tells of what is new
                 uring.waiting = True
                 thread.ready_from, thread.ready_to = self.clock.now, -1
             if uring.task_work and (uring.budget > 0 or len(uring.completions) < min_complete):

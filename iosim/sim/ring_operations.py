@@ -18,7 +18,6 @@ from iosim.sim.work import (
     URING_RECV,
     URING_SEND,
     URING_TASK,
-    WAKE,
 )
 from iosim.syscalls import (
     EPOLLERR,
@@ -214,5 +213,4 @@ class RingOperations(AioCalls):
     def _post(self, uring: Uring, cqe: Cqe) -> None:
         runnable = self.scheduler.wakeups
         uring.post(cqe)
-        if woken := self.scheduler.wakeups - runnable:
-            self.work += (WAKE, woken)
+        self.pay_wakeups(runnable)

@@ -28,7 +28,6 @@ from iosim.sim.work import (
     READ_EMPTY,
     REQUEST,
     SOCKET,
-    WAKE,
     WRITE,
     WRITE_BYTE,
     WRITE_FULL,
@@ -232,8 +231,7 @@ class SocketCalls(DatagramCalls):
         stream.sending += data
         runnable = self.scheduler.wakeups
         stream.push()
-        if woken := self.scheduler.wakeups - runnable:
-            self.work += (WAKE, woken)
+        self.pay_wakeups(runnable)
 
     def close(self, fd: int) -> None:
         file = self.thread.table.remove(fd)

@@ -40,7 +40,7 @@ class SyncCalls(RingCalls):
             return Blocked(file, EPOLLIN)
         woken = self.scheduler.wakeups
         taken = file.take()
-        self._pay_wakeups(woken)
+        self.pay_wakeups(woken)
         return taken.to_bytes(COUNTER_BYTES, sys.byteorder)
 
     def write_other(self, file: File, data: bytes) -> int | Blocked:
@@ -54,7 +54,7 @@ class SyncCalls(RingCalls):
             return Blocked(file, EPOLLOUT)
         woken = self.scheduler.wakeups
         file.add(value)
-        self._pay_wakeups(woken)
+        self.pay_wakeups(woken)
         return COUNTER_BYTES
 
     def futex_wait(self, word: Word, expected: int, timeout_ns: int = -1) -> Blocked | None:
@@ -84,8 +84,3 @@ class SyncCalls(RingCalls):
             sleeper.state = WOKEN
             sleeper.notify(EPOLLIN)
         return len(sleepers)
-
-    def _pay_wakeups(self, before: int) -> None:
-        """Whom the call woke is woken at its cost."""
-        if woken := self.scheduler.wakeups - before:
-            self.work += (WAKE, woken)

@@ -18,8 +18,8 @@ from iosim.real.abilities import PROBES, io_uring, linux_aio, obstacle, posix_ai
 pytestmark = pytest.mark.real
 
 BANNED = """\
-import ctypes, errno, struct, sys
-from iosim.real import abilities
+import ctypes, errno, platform, struct, sys
+from iosim.real import abilities, linux_aio, uring
 
 def ban(*numbers):
     "A filter that answers EPERM to these system calls (seccomp(2), bpf: load the number; compare; return)."
@@ -33,7 +33,7 @@ def ban(*numbers):
     assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
     assert libc.prctl(22, 2, ctypes.create_string_buffer(program)) == 0  # PR_SET_SECCOMP, filter mode
 
-ban(abilities.IO_URING_SETUP, abilities.IO_SETUP)
+ban(uring.SETUP, linux_aio.NUMBERS[platform.machine()]["io_setup"])
 """
 
 
