@@ -165,7 +165,7 @@ def _compare(models: ModelsArgument, asked: Asked, world: WorldOption = "sim") -
     unknown = [name for name in asked.params if not any(name in model.params for model in found)]
     if unknown:
         raise ValueError(f"--set: none of {', '.join(models)} has a parameter {unknown[0]!r}")
-    if world == "real":
+    if world != "sim" and not every:  # of all, those that this host forbids are told of beside the others
         from iosim.real.abilities import require
 
         for model in found:

@@ -76,6 +76,18 @@ def test_a_model_that_is_forbidden_fails_in_one_line_before_anything_is_started(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", expected)
 
 
+def test_a_comparison_of_all_goes_on_without_those_that_are_forbidden() -> None:
+    done = under_the_ban(
+        "from iosim import cli; cli.names = lambda: ['linux_aio', 'threads']\n"
+        "sys.exit(cli.main('compare all --world real --clients 1 --requests 20'.split()))"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split()[0] for line in done.stdout.splitlines()[:2]]
+    assert rows == ["model", "threads"]
+    told = " ".join(done.stdout.split())
+    assert "linux_aio: linux_aio cannot be measured on this host: Linux AIO is forbidden here by a secc" in told
+
+
 def test_tests_of_a_model_that_is_forbidden_are_skipped_and_say_why() -> None:
     tests = Path(__file__).with_name("test_models.py")
     done = under_the_ban(
